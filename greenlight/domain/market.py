@@ -1,0 +1,199 @@
+"""What the market showed: bars, quotes, ticks, splits, and when it is open.
+
+First stage of every decision. Before it stand the adapters, which turn a
+vendor's messages into these values; after it come the indicators.
+Prices are float64 US dollars, sizes whole shares, times aware UTC.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import exchange_calendars
+
+EASTERN: Final = ZoneInfo("America/New_York")
+_CALENDAR_START: Final = "1990-01-01"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """Trades of one symbol over one interval.
+
+    `start` is the interval's first instant (UTC) and `end` its last, so a
+    minute bar that starts at 14:30:00 ends at 14:31:00 and is known from then.
+    A daily bar starts at midnight New York and ends at the session's close.
+    """
+
+    symbol: str
+    start: datetime
+    end: datetime
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """Best bid and offer of one symbol; sizes in shares."""
+
+    symbol: str
+    at: datetime
+    bid: float
+    ask: float
+    bid_size: int
+    ask_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """One trade print."""
+
+    symbol: str
+    at: datetime
+    price: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A share split: each old share becomes `ratio` new ones from `ex_date` on."""
+
+    symbol: str
+    ex_date: date
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One regular trading session of XNYS; `open` and `close` are aware UTC."""
+
+    day: date
+    open: datetime
+    close: datetime
+
+    @property
+    def minutes(self) -> int:
+        """Length of the session in minutes: 390, or fewer on a half-day."""
+        return int((self.close - self.open).total_seconds() // 60)
+
+
+def quote_refusal(quote: Quote, last: Quote | None) -> str | None:
+    """Say why a quote cannot be used, or None where it can.
+
+    Parameters
+    ----------
+    quote : Quote
+        The quote to judge.
+    last : Quote | None
+        The last good quote of the same symbol, if there was one.
+
+    Returns
+    -------
+    str | None
+        A reason code: `not_finite`, `not_positive`, `crossed`, `out_of_order`,
+        or `absurd` (mid more than 20% off the last good mid of the same
+        session day).
+    """
+    if not (math.isfinite(quote.bid) and math.isfinite(quote.ask)):
+        return "not_finite"
+    if quote.bid <= 0 or quote.ask <= 0:
+        return "not_positive"
+    if quote.bid > quote.ask:
+        return "crossed"
+    if last is None:
+        return None
+    if quote.at < last.at:
+        return "out_of_order"
+    mid, last_mid = (quote.bid + quote.ask) / 2, (last.bid + last.ask) / 2
+    same_day = eastern_date(quote.at) == eastern_date(last.at)
+    if same_day and abs(mid / last_mid - 1) > 0.20:
+        return "absurd"
+    return None
+
+
+def eastern_date(at: datetime) -> date:
+    """The calendar date in New York at an aware instant."""
+    return at.astimezone(EASTERN).date()
+
+
+@lru_cache(maxsize=1)
+def _calendar() -> exchange_calendars.ExchangeCalendar:
+    return exchange_calendars.get_calendar("XNYS", start=_CALENDAR_START)
+
+
+@lru_cache(maxsize=8192)
+def session_on(day: date) -> Session | None:
+    """The session of a calendar date, or None on a weekend or holiday.
+
+    Raises
+    ------
+    ValueError
+        The date lies outside the calendar (before 1990 or more than a year on).
+    """
+    calendar = _calendar()
+    label = day.isoformat()
+    first, last = calendar.first_session.date(), calendar.last_session.date()
+    if not first <= day <= last:
+        raise ValueError(f"{label} lies outside the exchange calendar {first}..{last}")
+    if not calendar.is_session(label):
+        return None
+    return Session(
+        day=day,
+        open=calendar.session_open(label).to_pydatetime(),
+        close=calendar.session_close(label).to_pydatetime(),
+    )
+
+
+def sessions_between(start: date, end: date) -> list[Session]:
+    """Every session from `start` to `end`, both included, in order."""
+    days = (start + timedelta(days=i) for i in range((end - start).days + 1))
+    return [s for s in map(session_on, days) if s is not None]
+
+
+def session_at(now: datetime) -> Session | None:
+    """The session whose regular hours contain `now` (open included, close not)."""
+    session = session_on(eastern_date(now))
+    if session is None or not session.open <= now < session.close:
+        return None
+    return session
+
+
+def next_session(after: date) -> Session:
+    """The first session on a date later than `after`."""
+    day = after + timedelta(days=1)
+    while (session := session_on(day)) is None:
+        day += timedelta(days=1)
+    return session
+
+
+def previous_session(before: date) -> Session:
+    """The last session on a date earlier than `before`."""
+    day = before - timedelta(days=1)
+    while (session := session_on(day)) is None:
+        day -= timedelta(days=1)
+    return session
+
+
+def session_end_for_hold(opened: datetime, sessions: int) -> datetime:
+    """Close of the session that is `sessions` sessions after the one of `opened`.
+
+    A position opened in a session and held for three leaves before the close
+    of the third session after it.
+    """
+    day = eastern_date(opened)
+    result = session_on(day) or next_session(day)
+    for _ in range(sessions):
+        result = next_session(result.day)
+    return result.close
+
+
+def eastern_midnight(day: date) -> datetime:
+    """Midnight in New York at the start of a date, as aware UTC."""
+    return datetime.combine(day, time.min, tzinfo=EASTERN).astimezone(ZoneInfo("UTC"))
