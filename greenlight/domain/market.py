@@ -11,10 +11,11 @@ import math
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-import exchange_calendars
+if TYPE_CHECKING:
+    import exchange_calendars
 
 EASTERN: Final = ZoneInfo("America/New_York")
 _CALENDAR_START: Final = "1990-01-01"
@@ -125,6 +126,9 @@ def eastern_date(at: datetime) -> date:
 
 @lru_cache(maxsize=1)
 def _calendar() -> exchange_calendars.ExchangeCalendar:
+    # Imported here because it loads pandas (80 MB), which a monitor never needs.
+    import exchange_calendars
+
     return exchange_calendars.get_calendar("XNYS", start=_CALENDAR_START)
 
 
