@@ -1,0 +1,471 @@
+"""What the desk needs from outside, as Protocols.
+
+`greenlight.adapters` implements them on the real things and
+`greenlight.testing` in memory; the same contract tests run on both.
+Times are aware UTC, prices at the broker's edge `Decimal` US dollars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Protocol
+
+from greenlight.domain.audit import ChainedDecision, Decision
+from greenlight.domain.market import Bar, Quote, Split, Tick
+from greenlight.domain.orders import (
+    BrokerOrder,
+    Execution,
+    OrderIntent,
+    OrderRecord,
+    OrderStatus,
+    Outcome,
+)
+from greenlight.domain.positions import Position
+from greenlight.domain.trades import Trade
+
+
+class FencedError(RuntimeError):
+    """The caller's epoch is not the current one: another has taken over."""
+
+
+class StoreUnavailable(ConnectionError):
+    """The store does not answer. No entry is made; broker-side stops stay."""
+
+
+class SchemaError(RuntimeError):
+    """The store's schema is newer than this program, or broken."""
+
+
+class BrokerUnavailable(ConnectionError):
+    """The broker gave no usable answer to a question (time-out, 5xx, HTML, connection)."""
+
+
+class BrokerRefused(RuntimeError):
+    """The broker answered a question with a refusal, such as a revoked key."""
+
+    def __init__(self, http_status: int, code: int | None, message: str) -> None:
+        super().__init__(f"HTTP {http_status}: {message}")
+        self.http_status = http_status
+        self.code = code
+        self.message = message
+
+
+class Clock(Protocol):
+    """The only source of the present."""
+
+    def now(self) -> datetime:
+        """The present, aware UTC; in a replay the exchange's time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAccount:
+    """The account as the broker reports it; US dollars."""
+
+    account_number: str
+    status: str
+    equity: Decimal
+    last_equity: Decimal
+    cash: Decimal
+    buying_power: Decimal
+    is_trading_blocked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerPosition:
+    """A position as the broker reports it; `qty` is negative for a short."""
+
+    symbol: str
+    qty: int
+    qty_available: int
+    avg_entry_price: Decimal
+    current_price: Decimal | None
+
+
+class Broker(Protocol):
+    """Orders and account at the broker.
+
+    Questions raise `BrokerUnavailable` or `BrokerRefused`. Commands never
+    raise for what the broker or the network did: they return an outcome.
+    """
+
+    def submit(self, intent: OrderIntent) -> Outcome:
+        """Send an order (or, where `intent.replaces` is set, change one's price)."""
+        ...
+
+    def cancel(self, order_id: str) -> Outcome | None:
+        """Ask to cancel; None means the request was taken (it is asynchronous)."""
+        ...
+
+    def find_order(self, client_order_id: str) -> BrokerOrder | None:
+        """The order of that name with its legs, or None while the broker knows none."""
+        ...
+
+    def order(self, order_id: str) -> BrokerOrder | None:
+        """The order of that broker's id with its legs, or None."""
+        ...
+
+    def open_orders(self, symbol: str | None = None) -> tuple[BrokerOrder, ...]:
+        """Orders that can still fill, `held` legs included, flattened."""
+        ...
+
+    def positions(self) -> tuple[BrokerPosition, ...]:
+        """All positions."""
+        ...
+
+    def account(self) -> BrokerAccount:
+        """The account."""
+        ...
+
+    def executions(self, after: datetime) -> tuple[Execution, ...]:
+        """Fills at or after an instant, oldest first."""
+        ...
+
+
+class MarketData(Protocol):
+    """History and latest values over REST. Raises `BrokerUnavailable`."""
+
+    def bars(
+        self, symbols: Sequence[str], timeframe: str, start: datetime, end: datetime
+    ) -> dict[str, list[Bar]]:
+        """Completed bars ("1Min" or "1Day") with start <= bar start < end, raw prices."""
+        ...
+
+    def latest_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
+        """The last quote of each symbol that has one."""
+        ...
+
+    def splits(self, symbols: Sequence[str], start: date, end: date) -> tuple[Split, ...]:
+        """Share splits with an ex-date from `start` to `end`, both included."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EquityMark:
+    """Marked equity at an instant. `source` is "desk" (ledger and mids) or "broker"."""
+
+    at: datetime
+    equity_usd: Decimal
+    cash_usd: Decimal
+    exposure_usd: Decimal
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """A component was at work at an instant (one row a market minute)."""
+
+    component: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How much of a position live sell stops at the broker covered at an instant.
+
+    `covered_qty` is what the broker reported, never what was asked for.
+    """
+
+    position_id: str
+    symbol: str
+    at: datetime
+    position_qty: int
+    covered_qty: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """Entries are halted from `at` until `until` (None: until a person resumes)."""
+
+    halt_id: int
+    at: datetime
+    until: datetime | None
+    reason: str
+    lifted_at: datetime | None
+    lifted_reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One life of the desk: what it traded on and since when.
+
+    `account_kind` is "replay", "paper" or "live"; evidence of different kinds
+    or accounts is never mixed. `is_synthetic` marks a made-up intraday path.
+    `fingerprint` hashes code, strategies, parameters and limits.
+    """
+
+    run_id: str
+    started_at: datetime
+    account_kind: str
+    account_number: str
+    source: str
+    is_synthetic: bool
+    start_cash_usd: Decimal
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booking:
+    """What booking a fill did. `position` and `trade` are None for a duplicate."""
+
+    is_duplicate: bool
+    position: Position | None
+    trade: Trade | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyState:
+    """What a strategy remembers of one symbol, after the bar that ended at `at`."""
+
+    strategy: str
+    symbol: str
+    at: datetime
+    values: tuple[float, ...]
+
+
+class Store(Protocol):
+    """The truth: PostgreSQL. Every method raises `StoreUnavailable` when it is away.
+
+    Writes that return bool are idempotent: False means it was there already.
+    Reads are bounded by a window or a limit.
+    """
+
+    # -- life
+    def start_run(self, run: Run) -> None:
+        """Record that the desk started."""
+        ...
+
+    def latest_run(self) -> Run | None:
+        """The last run that started."""
+        ...
+
+    # -- fencing
+    def take_epoch(self, holder: str) -> int:
+        """Become the one `holder` of a new, higher epoch; earlier ones are fenced."""
+        ...
+
+    # -- decisions and orders
+    def record_decision(self, decision: Decision) -> bool:
+        """Append to the chain."""
+        ...
+
+    def record_intent(self, intent: OrderIntent, decision: Decision | None) -> bool:
+        """In one transaction: check the epoch, append the decision, insert the order.
+
+        Raises
+        ------
+        FencedError
+            The intent's epoch is not its holder's current one; nothing is written.
+        """
+        ...
+
+    def record_outcome(self, client_order_id: str, outcome: Outcome, at: datetime) -> None:
+        """Write what became of sending; legs of an OCO get rows of their own."""
+        ...
+
+    def record_order_status(
+        self, order_id: str, status: OrderStatus, filled_qty: int, at: datetime
+    ) -> None:
+        """Write what the broker reported; never back from a terminal status."""
+        ...
+
+    def order(self, client_order_id: str) -> OrderRecord | None:
+        """One of our orders."""
+        ...
+
+    def open_orders(self, symbol: str | None = None) -> list[OrderRecord]:
+        """Our orders whose status is not terminal, oldest first."""
+        ...
+
+    def decisions(
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        symbol: str | None = None,
+        limit: int | None = 1000,
+    ) -> list[ChainedDecision]:
+        """Decisions in chain order (the last `limit` of them); limit None is all."""
+        ...
+
+    # -- fills, positions, trades
+    def book_fill(self, fill: Execution, fees_usd: Decimal) -> Booking:
+        """Book one fill, once, in one transaction.
+
+        The fill row (unique by order_id and cum_qty), the order's filled
+        quantity, the position (`positions.apply_fill`, with the plan of the
+        entry's decision), and on closing the trade (`trades.round_trip`).
+        """
+        ...
+
+    def adjust_position(self, position: Position, decision: Decision) -> bool:
+        """Replace quantity, stop and target of an open position (a split)."""
+        ...
+
+    def position(self, symbol: str) -> Position | None:
+        """The open position of a symbol."""
+        ...
+
+    def open_positions(self) -> list[Position]:
+        """All open positions by symbol."""
+        ...
+
+    def fills(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Execution]:
+        """Fills oldest first (the last `limit` of them)."""
+        ...
+
+    def trades(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Trade]:
+        """Closed trades by closing time, oldest first (the last `limit` of them)."""
+        ...
+
+    def cash(self) -> Decimal | None:
+        """Start cash of the run's account plus all fills less fees; None before a run."""
+        ...
+
+    # -- evidence
+    def write_bars(self, bars: Sequence[Bar]) -> None:
+        """Bulk; a repeated bar is left as it was."""
+        ...
+
+    def write_quotes(self, quotes: Sequence[Quote]) -> None:
+        """Bulk, into the ticks table; append only."""
+        ...
+
+    def write_ticks(self, ticks: Sequence[Tick]) -> None:
+        """Bulk, into the ticks table; append only."""
+        ...
+
+    def write_equity(self, marks: Sequence[EquityMark]) -> None:
+        """Bulk; a repeated instant and source is left as it was."""
+        ...
+
+    def write_heartbeats(self, beats: Sequence[Heartbeat]) -> None:
+        """Bulk; a repeated beat is left as it was."""
+        ...
+
+    def write_coverage(self, coverage: Sequence[Coverage]) -> None:
+        """Append coverage as read from the broker."""
+        ...
+
+    def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
+        """Stored bars with start <= bar start < end."""
+        ...
+
+    def equity(self, start: datetime, end: datetime, source: str) -> list[EquityMark]:
+        """Marks in [start, end), oldest first."""
+        ...
+
+    def heartbeat_minutes(self, component: str, start: datetime, end: datetime) -> list[datetime]:
+        """The distinct minutes (UTC, truncated) in [start, end) with a heartbeat."""
+        ...
+
+    def coverage(self, start: datetime, end: datetime) -> list[Coverage]:
+        """Coverage rows in [start, end), oldest first."""
+        ...
+
+    def closed_positions(self, start: datetime) -> list[Position]:
+        """Positions closed at or after `start`."""
+        ...
+
+    # -- halts, strategy memory, evaluations
+    def halt(self, *, at: datetime, until: datetime | None, reason: str) -> None:
+        """Halt entries, with its decision row, in one transaction."""
+        ...
+
+    def resume(self, *, at: datetime, reason: str) -> int:
+        """Lift all halts in force; how many there were."""
+        ...
+
+    def halts_in_force(self, now: datetime) -> list[Halt]:
+        """Halts not lifted whose `until` is None or later than `now`."""
+        ...
+
+    def save_strategy_states(self, states: Sequence[StrategyState]) -> None:
+        """Replace what the strategies remember, all in one transaction."""
+        ...
+
+    def strategy_states(self, strategy: str) -> list[StrategyState]:
+        """What a strategy remembers, by symbol."""
+        ...
+
+    def save_evaluation(self, at: datetime, evaluation: Mapping[str, object]) -> None:
+        """Store a readiness evaluation (as JSON); a repeated instant replaces nothing."""
+        ...
+
+    def evaluations(
+        self, start: datetime, end: datetime
+    ) -> list[tuple[datetime, dict[str, object]]]:
+        """Stored evaluations in [start, end), oldest first."""
+        ...
+
+
+class Cache(Protocol):
+    """The fast copy. Its methods never raise: without it, reads answer None."""
+
+    def put_quotes(self, quotes: Sequence[Quote]) -> None:
+        """Latest quote by symbol."""
+        ...
+
+    def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
+        """Latest quotes of the symbols that have one."""
+        ...
+
+    def beat(self, component: str, at: datetime) -> None:
+        """Latest heartbeat of a component."""
+        ...
+
+    def beats(self) -> dict[str, datetime]:
+        """Latest heartbeat by component."""
+        ...
+
+    def is_up(self) -> bool:
+        """Whether the cache answers."""
+        ...
+
+
+class Notifier(Protocol):
+    """Tells a person. Never raises, never waits."""
+
+    def alert(self, text: str) -> None:
+        """Something a person must act upon."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeUpdate:
+    """One event of the trade stream: `fill` is set for fills and partial fills."""
+
+    event: str
+    at: datetime
+    order: BrokerOrder
+    fill: Execution | None
+
+
+class StreamHandlers(Protocol):
+    """What a `MarketStream` calls, on its own thread, in the order of arrival."""
+
+    def on_quote(self, quote: Quote) -> None:
+        """A quote, not judged yet."""
+        ...
+
+    def on_bar(self, bar: Bar) -> None:
+        """A completed bar."""
+        ...
+
+    def on_tick(self, tick: Tick) -> None:
+        """A trade print."""
+        ...
+
+    def on_trade_update(self, update: TradeUpdate) -> None:
+        """An order event."""
+        ...
+
+    def on_trade_gap(self) -> None:
+        """The trade stream was (re)connected: fills may have been missed."""
+        ...
+
+
+Sleep = Callable[[float], None]
