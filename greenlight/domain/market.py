@@ -21,6 +21,13 @@ EASTERN: Final = ZoneInfo("America/New_York")
 _CALENDAR_START: Final = "1990-01-01"
 
 
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Absence with its reason. Never 0, never NaN, never a green light."""
+
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
     """Trades of one symbol over one interval.

@@ -1,0 +1,170 @@
+"""Settings: read once at the entry point, frozen, validated.
+
+Every one comes from the environment as ``GREENLIGHT_<NAME>`` (secrets under
+their vendors' names) or keeps its default. What a limit means, its unit and
+its source stand beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from greenlight.domain.risk import RiskLimits
+
+
+class SettingsError(ValueError):
+    """A bad setting: one line that names it and says how to mend it."""
+
+
+class Settings(BaseSettings):
+    """Everything the desk can be told. US dollars, seconds and fractions as named."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GREENLIGHT_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+    home: Path = Field(
+        default=Path(".greenlight"), description="Folder of everything the desk keeps."
+    )
+    desk: str = Field(
+        default="desk",
+        pattern=r"^[A-Za-z0-9]{1,16}$",
+        description="Name of this desk; part of every client_order_id.",
+    )
+
+    # -- where things are
+    database_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_URL"),
+        description="PostgreSQL or TimescaleDB; none: an embedded PostgreSQL.",
+    )
+    redis_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("REDIS_URL"),
+        description="Redis; none: an embedded one where a binary is found.",
+    )
+    api_key_id: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("APCA_API_KEY_ID"),
+        description="Alpaca key id; none: the paper exchange.",
+    )
+    api_secret_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("APCA_API_SECRET_KEY"),
+        description="Alpaca secret; never logged.",
+    )
+
+    # -- replay
+    source: str = Field(
+        default="bokeh",
+        description="What the paper exchange replays: bokeh, lean:FOLDER or csv:FOLDER.",
+    )
+    start: date = Field(default=date(2008, 1, 2), description="First session of the replay.")
+    end: date = Field(default=date(2009, 12, 31), description="Last day of the replay.")
+    speed: float | None = Field(
+        default=None, gt=0, description="N times real time; none: in lockstep with the desk."
+    )
+    partial_fill_probability: float = Field(
+        default=0.1, ge=0, le=1, description="Share of fills in two parts; Alpaca paper's is 0.1."
+    )
+    start_cash_usd: float = Field(default=100_000, gt=0, description="Cash of a new paper account.")
+
+    # -- what is traded
+    symbols: tuple[str, ...] = Field(
+        default=(), description="Symbols traded; none: all that the source has."
+    )
+    timeframe: Literal["1Min", "1Day"] = Field(
+        default="1Day", description="Bars that the strategies decide on."
+    )
+    rsi_period: int = Field(default=14, ge=2, le=200, description="Bars (Wilder 1978).")
+    rsi_oversold: float = Field(default=30, gt=0, lt=100, description="RSI points (Wilder 1978).")
+    stop_frac: float = Field(
+        default=0.05, gt=0, le=0.05, description="Hard stop below the entry; at most 5% (seeds)."
+    )
+    target_frac: float = Field(
+        default=0.05, gt=0, le=1, description="Target above the entry; as far as the stop."
+    )
+    hold_sessions: int = Field(
+        default=3, ge=1, le=3, description="Sessions a position is held at most (seeds: 1 to 3)."
+    )
+
+    # -- limits
+    risk_frac: float = Field(
+        default=0.02, gt=0, le=0.02, description="Equity at risk a trade; at most 2% (seeds)."
+    )
+    atr_multiple: float = Field(
+        default=2.0, gt=0, le=10, description="ATRs that sizing allows for (common practice)."
+    )
+    max_positions: int = Field(default=5, ge=1, le=5, description="At most 5 (seeds).")
+    max_weight_frac: float = Field(
+        default=0.20, gt=0, le=1, description="Cost of a position over equity (a fifth)."
+    )
+    entry_timeout_s: float = Field(
+        default=300, gt=0, description="An entry's rest is cancelled after this (5 minutes)."
+    )
+    request_deadline_s: float = Field(
+        default=5, gt=0, le=60, description="Longest wait for the broker; alpaca-py has none."
+    )
+
+    # -- ports, all on loopback; 0 is any free one
+    dashboard_port: int = Field(default=8501, ge=0, le=65535, description="Streamlit.")
+    ray_dashboard_port: int = Field(default=8265, ge=0, le=65535, description="Ray's dashboard.")
+    exchange_port: int = Field(default=8700, ge=0, le=65535, description="The paper exchange.")
+
+    @field_validator("symbols", mode="before")
+    @classmethod
+    def _split_symbols(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(s.strip().upper() for s in value.split(",") if s.strip())
+        return value
+
+    def limits(self) -> RiskLimits:
+        """The risk chain's limits."""
+        return RiskLimits(
+            risk_frac=self.risk_frac,
+            atr_multiple=self.atr_multiple,
+            max_positions=self.max_positions,
+            max_weight_frac=self.max_weight_frac,
+        )
+
+    def fingerprint(self) -> str:
+        """SHA-256 of what a decision depends on: strategies, parameters and limits."""
+        names = ["timeframe", "rsi_period", "rsi_oversold", "stop_frac", "target_frac", "hold_sessions", "risk_frac", "atr_multiple", "max_positions", "max_weight_frac", "entry_timeout_s"]
+        values = {name: getattr(self, name) for name in names}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment and `.env`, with the command line's values over them.
+
+    Raises
+    ------
+    SettingsError
+        A value is not allowed; the message names the variable and the rule.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    try:
+        settings = Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else "settings"
+        vendor = {"database_url", "redis_url", "api_key_id", "api_secret_key"}
+        name = field if field in vendor or field.isupper() else f"GREENLIGHT_{field.upper()}"
+        said = "" if field == "api_secret_key" else f" (given: {first.get('input')!r})"
+        raise SettingsError(f"{name}: {first['msg']}{said}") from None
+    if settings.start > settings.end:
+        raise SettingsError(
+            f"GREENLIGHT_START {settings.start} is after GREENLIGHT_END {settings.end}; swap them"
+        )
+    return settings
