@@ -11,12 +11,27 @@ import hashlib
 import json
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from greenlight.domain.risk import RiskLimits
+
+_DECISIVE: Final = (
+    "timeframe",
+    "rsi_period",
+    "rsi_oversold",
+    "stop_frac",
+    "target_frac",
+    "hold_sessions",
+    "risk_frac",
+    "atr_multiple",
+    "max_positions",
+    "max_weight_frac",
+    "entry_timeout_s",
+)
+"""The settings that a decision depends on."""
 
 
 class SettingsError(ValueError):
@@ -81,7 +96,7 @@ class Settings(BaseSettings):
     start_cash_usd: float = Field(default=100_000, gt=0, description="Cash of a new paper account.")
 
     # -- what is traded
-    symbols: tuple[str, ...] = Field(
+    symbols: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Symbols traded; none: all that the source has."
     )
     timeframe: Literal["1Min", "1Day"] = Field(
@@ -140,8 +155,7 @@ class Settings(BaseSettings):
 
     def fingerprint(self) -> str:
         """SHA-256 of what a decision depends on: strategies, parameters and limits."""
-        names = ["timeframe", "rsi_period", "rsi_oversold", "stop_frac", "target_frac", "hold_sessions", "risk_frac", "atr_multiple", "max_positions", "max_weight_frac", "entry_timeout_s"]
-        values = {name: getattr(self, name) for name in names}
+        values = {name: getattr(self, name) for name in _DECISIVE}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
