@@ -444,27 +444,43 @@ class TradeUpdate:
     fill: Execution | None
 
 
-class StreamHandlers(Protocol):
-    """What a `MarketStream` calls, on its own thread, in the order of arrival."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeStreamOpened:
+    """The trade stream was (re)connected: fills before it may have been missed."""
 
-    def on_quote(self, quote: Quote) -> None:
-        """A quote, not judged yet."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReady:
+    """Everything of one step of a lockstep replay has arrived.
+
+    `kind` is "pre_open", "minute", "close" or "end". The same `seq` comes again
+    when the broker did more because of what the desk did in it. `trade_updates`
+    counts those that arrived before it on the current connection.
+    """
+
+    seq: int
+    at: datetime
+    kind: str
+    session: date
+    trade_updates: int
+
+
+StreamEvent = Quote | Bar | Tick | TradeUpdate | TradeStreamOpened | StepReady
+
+
+class Streams(Protocol):
+    """The broker's streams, merged in the order of arrival."""
+
+    def start(self, sink: Callable[[StreamEvent], None]) -> None:
+        """Connect and deliver on a thread of its own; reconnects by itself."""
         ...
 
-    def on_bar(self, bar: Bar) -> None:
-        """A completed bar."""
+    def acknowledge(self, step: StepReady) -> None:
+        """Say that everything the step and the updates before it caused is done."""
         ...
 
-    def on_tick(self, tick: Tick) -> None:
-        """A trade print."""
-        ...
-
-    def on_trade_update(self, update: TradeUpdate) -> None:
-        """An order event."""
-        ...
-
-    def on_trade_gap(self) -> None:
-        """The trade stream was (re)connected: fills may have been missed."""
+    def stop(self) -> None:
+        """Disconnect and end the thread."""
         ...
 
 
