@@ -269,8 +269,8 @@ class AlpacaStreams:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         tasks: list[Coroutine[Any, Any, None]] = [
-            self._data._run_forever(),  # type: ignore[no-untyped-call]
-            self._trades._run_forever(),
+            self._data._run_forever(),
+            self._trades._run_forever(),  # type: ignore[no-untyped-call]
         ]
         if self._control_url is not None:
             tasks.append(self._follow_control(self._control_url))

@@ -1,0 +1,100 @@
+"""What the actors ask of each other.
+
+Plain Protocols, so that an actor never knows whether the other one lives in
+the same process (tests) or behind Ray (`cluster.remote_ports`). Every call is
+safe to repeat: the caller does so when the callee died half-way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from greenlight.domain.market import Bar, Quote, Tick
+from greenlight.domain.positions import WatchBand
+from greenlight.domain.signals import Signal
+from greenlight.ports import Coverage, EquityMark, Heartbeat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalSeen:
+    """A signal with the quote in force when it was given; None: there is none."""
+
+    signal: Signal
+    quote: Quote | None
+
+
+class GateLink(Protocol):
+    """The risk gate."""
+
+    def judge(self, signals: Sequence[SignalSeen], now: datetime) -> datetime | None:
+        """Judge, record and send; the instant at which `sweep` is due, or None."""
+        ...
+
+    def sweep(self, now: datetime) -> datetime | None:
+        """Cancel entries that rested too long; when the next one is due, or None."""
+        ...
+
+
+class StrategistLink(Protocol):
+    """The strategist."""
+
+    def on_minute(
+        self, bars: Sequence[Bar], quotes: Sequence[Quote], now: datetime
+    ) -> datetime | None:
+        """Take the minute's bars; what the gate answered, or None without signals."""
+        ...
+
+    def save(self) -> None:
+        """Store what the strategies remember."""
+        ...
+
+
+class MonitorsLink(Protocol):
+    """All position monitors; a symbol's is started when it is first asked."""
+
+    def on_change(self, symbol: str, quote: Quote | None, now: datetime) -> WatchBand | None:
+        """The position or its orders changed: protect it; None when it is closed."""
+        ...
+
+    def on_quotes(
+        self, quotes: Sequence[tuple[str, Quote | None]], now: datetime
+    ) -> dict[str, WatchBand | None]:
+        """Quotes that left their bands: decide on exits, side by side."""
+        ...
+
+    def on_split(self, symbol: str, ratio: Decimal, now: datetime) -> WatchBand | None:
+        """A split takes effect before the next open."""
+        ...
+
+    def check(self, symbol: str, now: datetime) -> WatchBand | None:
+        """Read the broker's orders, record the coverage, mend what is missing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordBatch:
+    """What is to be recorded of one step; `seq` grows by one from batch to batch."""
+
+    seq: int
+    quotes: tuple[Quote, ...] = ()
+    ticks: tuple[Tick, ...] = ()
+    bars: tuple[Bar, ...] = ()
+    equity: tuple[EquityMark, ...] = ()
+    heartbeats: tuple[Heartbeat, ...] = ()
+    coverage: tuple[Coverage, ...] = field(default=())
+
+
+class RecorderLink(Protocol):
+    """The recorder."""
+
+    def record(self, batches: Sequence[RecordBatch], *, flush: bool) -> int:
+        """Take batches (again, where they were lost); the last `seq` that is in the store."""
+        ...
+
+    def close_session(self, now: datetime) -> None:
+        """Store the broker's equity and the readiness evaluation after a session."""
+        ...
