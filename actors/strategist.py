@@ -104,7 +104,7 @@ class Strategist:
             return None
         try:
             return self._gate.judge(seen, now)
-        except BaseException:
+        except Exception:
             # The minute will come again: forget it, so that it gives the same signals.
             for symbol, (state, at) in before.items():
                 self._states[symbol] = state
@@ -134,14 +134,13 @@ class Strategist:
                 self._seen[saved.symbol] = saved.at
         warmup = timedelta(days=self._warmup_days())
         for symbol in self._symbols:
+            if self._strategy.timeframe == "1Day" and symbol in self._seen:
+                # Daily bars since then are decided now, in `_decide`. Minute bars since
+                # then are decided or too old to act upon, and only move the state.
+                continue
             start = self._seen.get(symbol, before - warmup)
-            for bar in self._market_data.bars([symbol], self._strategy.timeframe, start, before)[
-                symbol
-            ]:
-                # What was signalled before the restart is decided or too old to act upon,
-                # except for daily bars: theirs is decided now, in `_decide`.
-                if self._strategy.timeframe == "1Day" and symbol in self._seen:
-                    break
+            history = self._market_data.bars([symbol], self._strategy.timeframe, start, before)
+            for bar in history[symbol]:
                 self._step(bar)
         self._is_ready = True
         self.save()

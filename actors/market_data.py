@@ -1,0 +1,492 @@
+"""Market data: the one owner of the broker's streams, and the road's beginning.
+
+It refuses bad quotes, books fills, wakes the monitors whose band a quote has
+left, hands minute bars to the strategist and everything to the recorder. Two
+lanes: the protect lane (fills, monitors) never waits for the decide lane
+(strategist, risk gate). In a lockstep replay the lanes are joined at the end
+of every step, which is then acknowledged; nothing else differs.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from actors.links import (
+    GateLink,
+    MonitorsLink,
+    RecordBatch,
+    RecorderLink,
+    StrategistLink,
+)
+from greenlight.domain.market import (
+    Bar,
+    Quote,
+    Session,
+    Tick,
+    eastern_date,
+    quote_refusal,
+    session_on,
+)
+from greenlight.domain.orders import Execution, OrderStatus, Side
+from greenlight.domain.positions import OversoldError, WatchBand
+from greenlight.ports import (
+    Broker,
+    BrokerRefused,
+    BrokerUnavailable,
+    EquityMark,
+    Heartbeat,
+    MarketData,
+    Notifier,
+    StepReady,
+    Store,
+    StoreUnavailable,
+    StreamEvent,
+    Streams,
+    TradeStreamOpened,
+    TradeUpdate,
+)
+
+logger = logging.getLogger(__name__)
+
+OPTIONS: Final[dict[str, Any]] = {"name": "market-data", "num_cpus": 0.3, "max_concurrency": 2}
+PRE_OPEN: Final = timedelta(minutes=60)
+"""Splits are applied and orders checked this long before the open."""
+AFTER_CLOSE: Final = timedelta(minutes=5)
+"""A session is closed in the books this long after the bell."""
+STALE_AFTER: Final = timedelta(seconds=90)
+"""A symbol without a quote for this long in a session is flagged stale."""
+_POLL_S: Final = 0.5
+_FILL_MARGIN: Final = timedelta(hours=1)
+_STORE_RETRY_S: Final = 1.0
+_REOPENERS: Final = frozenset({OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REFUSED})
+
+
+class MarketDataHub:
+    """See the module.
+
+    Parameters
+    ----------
+    is_lockstep : bool
+        Join the lanes at every step.
+    every_minute : bool
+        The strategist wants every minute, not only a session's first.
+    now : Callable[[], datetime]
+        The present where no event tells it (real time); aware UTC.
+    advance : Callable[[datetime], None]
+        Told of every event's time.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        broker: Broker,
+        market_data: MarketData,
+        streams: Streams,
+        strategist: StrategistLink,
+        gate: GateLink,
+        monitors: MonitorsLink,
+        recorder: RecorderLink,
+        notifier: Notifier,
+        is_lockstep: bool,
+        every_minute: bool,
+        now: Callable[[], datetime],
+        advance: Callable[[datetime], None],
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._market_data = market_data
+        self._streams = streams
+        self._strategist = strategist
+        self._gate = gate
+        self._monitors = monitors
+        self._recorder = recorder
+        self._notifier = notifier
+        self._is_lockstep = is_lockstep
+        self._every_minute = every_minute
+        self._clock, self._advance = now, advance
+
+        self._events: queue.SimpleQueue[StreamEvent | None] = queue.SimpleQueue()
+        self._quotes: dict[str, Quote] = {}
+        self._refused: Counter[str] = Counter()
+        self._bands: dict[str, WatchBand] = {}
+        self._holdings: dict[str, int] = {}
+        self._cash: Decimal | None = None
+        self._last_fill_at: datetime | None = None
+
+        self._fresh: list[Quote] = []
+        self._ticks: list[Tick] = []
+        self._bars: list[Bar] = []
+        self._sent: list[RecordBatch] = []
+        self._seq = 0
+        self._minute: datetime | None = None
+        self._opened: date | None = None
+        self._closed: date | None = None
+        self._decided: date | None = None
+        self._sweep_at: datetime | None = None
+        self._decide_ok = True
+        self._steps = 0
+
+        self._stopping = threading.Event()
+        self._decisions: queue.Queue[tuple[list[Bar], list[Quote], datetime]] = queue.Queue(8)
+        self._worker = threading.Thread(target=self._run, name="protect", daemon=True)
+        self._decider = threading.Thread(target=self._run_decisions, name="decide", daemon=True)
+        self._worker.start()
+        if not is_lockstep:
+            self._decider.start()
+
+    # -- asked by others
+    def ping(self) -> str:
+        """Answer, as proof of life.
+
+        Raises
+        ------
+        RuntimeError
+            A lane has ended; the supervisor then replaces this actor.
+        """
+        if not self._worker.is_alive():
+            raise RuntimeError("the protect lane has ended")
+        return "market-data"
+
+    def status(self) -> dict[str, object]:
+        """Counts for `greenlight status`: steps, refused quotes by reason, stale symbols."""
+        now = self._clock()
+        return {
+            "now": now,
+            "steps": self._steps,
+            "refused": dict(self._refused),
+            "stale": self.stale_symbols(now),
+            "bands": sorted(self._bands),
+        }
+
+    def stale_symbols(self, now: datetime) -> list[str]:
+        """Symbols whose last good quote is older than `STALE_AFTER`."""
+        return sorted(s for s, q in self._quotes.items() if now - q.at > STALE_AFTER)
+
+    def stop(self) -> None:
+        """Disconnect and end the lanes."""
+        self._stopping.set()
+        self._streams.stop()
+        self._events.put(None)
+        self._worker.join(timeout=10)
+
+    # -- the protect lane
+    def _run(self) -> None:
+        self._recover()
+        self._streams.start(self._events.put)
+        while not self._stopping.is_set():
+            try:
+                self._cycle()
+            except StoreUnavailable as error:
+                # Nothing is lost: the broker's stops rest, and fills are asked for again.
+                logger.error("store away: %s", error, extra={"action": "store_away"})
+                self._stopping.wait(_STORE_RETRY_S)
+                self._events.put(TradeStreamOpened())
+            except Exception:
+                logger.exception("a cycle failed", extra={"action": "cycle"})
+                self._events.put(TradeStreamOpened())
+                self._stopping.wait(0.1)
+
+    def _recover(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._fill_in()
+                self._reload_positions()
+                now = self._clock()
+                for symbol in list(self._holdings):
+                    self._keep_band(symbol, self._monitors.on_change(symbol, None, now))
+                self._sweep_at = self._gate.sweep(now)
+                return
+            except (StoreUnavailable, BrokerUnavailable) as error:
+                logger.error("cannot start: %s", error, extra={"action": "recover"})
+                self._stopping.wait(_STORE_RETRY_S)
+
+    def _cycle(self) -> None:
+        """Take what has arrived (or the clock's turn) and see it through."""
+        try:
+            event = self._events.get(timeout=_POLL_S)
+        except queue.Empty:
+            if not self._is_lockstep:
+                self._conclude(self._clock())
+            return
+        step: StepReady | None = None
+        while event is not None:
+            if isinstance(event, StepReady):
+                step = event
+                break
+            self._take(event)
+            try:
+                event = self._events.get_nowait()
+            except queue.Empty:
+                break
+        if step is not None:
+            self._steps += 1
+            self._advance(step.at)
+            try:
+                self._conclude(step.at)
+            except Exception:
+                # The exchange waits for this step: see it through again.
+                self._events.put(step)
+                raise
+            self._streams.acknowledge(step)
+        elif not self._is_lockstep:
+            self._conclude(self._clock())
+
+    def _take(self, event: StreamEvent) -> None:
+        if isinstance(event, Quote):
+            self._take_quote(event)
+        elif isinstance(event, Bar):
+            self._advance(event.end)
+            self._bars.append(event)
+        elif isinstance(event, Tick):
+            self._ticks.append(event)
+        elif isinstance(event, TradeUpdate):
+            self._advance(event.at)
+            self._take_update(event)
+        elif isinstance(event, TradeStreamOpened):
+            self._fill_in()
+
+    def _take_quote(self, quote: Quote) -> None:
+        reason = quote_refusal(quote, self._quotes.get(quote.symbol))
+        if reason is not None:
+            self._refused[reason] += 1
+            logger.warning(
+                "quote refused: %s",
+                reason,
+                extra={"action": "refuse_quote", "symbol": quote.symbol},
+            )
+            return
+        self._advance(quote.at)
+        self._quotes[quote.symbol] = quote
+        self._fresh.append(quote)
+
+    # -- fills
+    def _take_update(self, update: TradeUpdate) -> None:
+        order = update.order
+        if update.fill is not None:
+            self._book(update.fill)
+        self._store.record_order_status(order.order_id, order.status, order.filled_qty, update.at)
+        has_lost_stop = order.side is Side.SELL and order.status in _REOPENERS
+        if has_lost_stop and order.symbol in self._holdings:
+            self._changed(order.symbol, update.at)
+
+    def _book(self, fill: Execution) -> None:
+        try:
+            booking = self._store.book_fill(fill, Decimal(0))
+        except OversoldError as error:
+            logger.error("ledger: %s", error, extra={"action": "oversold"})
+            self._notifier.alert(f"{fill.symbol}: the ledger and the broker disagree: {error}")
+            return
+        self._last_fill_at = max(fill.at, self._last_fill_at or fill.at)
+        if booking.is_duplicate:
+            return
+        position = booking.position
+        self._cash = self._store.cash()
+        if position is not None and position.is_open:
+            self._holdings[fill.symbol] = position.qty
+        else:
+            self._holdings.pop(fill.symbol, None)
+        self._changed(fill.symbol, fill.at)
+
+    def _changed(self, symbol: str, at: datetime) -> None:
+        now = max(self._clock(), at)
+        quote = self._quotes.get(symbol)
+        self._keep_band(symbol, self._monitors.on_change(symbol, quote, now))
+
+    def _keep_band(self, symbol: str, band: WatchBand | None) -> None:
+        if band is None:
+            self._bands.pop(symbol, None)
+        else:
+            self._bands[symbol] = band
+
+    def _fill_in(self) -> None:
+        """Book what was filled while nobody listened, and follow what else changed."""
+        after = self._last_fill_at
+        if after is None:
+            known = self._store.fills(limit=1)
+            run = self._store.latest_run()
+            after = known[-1].at if known else None if run is None else run.started_at
+        if after is not None:
+            for fill in self._broker.executions(after - _FILL_MARGIN):
+                self._book(fill)
+        for record in self._store.open_orders():
+            if record.order_id is None:
+                continue
+            order = self._broker.order(record.order_id)
+            if order is not None:
+                self._store.record_order_status(
+                    order.order_id, order.status, order.filled_qty, order.updated_at
+                )
+
+    def _reload_positions(self) -> None:
+        self._holdings = {p.symbol: p.qty for p in self._store.open_positions()}
+        self._cash = self._store.cash()
+
+    # -- a cycle's end
+    def _conclude(self, now: datetime) -> None:
+        session = session_on(eastern_date(now))
+        if session is not None:
+            self._open_day(session, now)
+        self._wake_monitors(now)
+        self._hand_on(session, now)
+        if session is not None and now >= session.close + AFTER_CLOSE:
+            self._close_day(session, now)
+
+    def _open_day(self, session: Session, now: datetime) -> None:
+        if self._opened == session.day or not session.open - PRE_OPEN <= now < session.close:
+            return
+        if self._holdings:
+            splits = self._market_data.splits(sorted(self._holdings), session.day, session.day)
+            ratios = {split.symbol: Decimal(repr(split.ratio)) for split in splits}
+            for symbol in sorted(self._holdings):
+                if symbol in ratios:
+                    band = self._monitors.on_split(symbol, ratios[symbol], now)
+                    # Quotes from before the split say nothing about the price now.
+                    self._quotes.pop(symbol, None)
+                else:
+                    band = self._monitors.check(symbol, now)
+                self._keep_band(symbol, band)
+            self._reload_positions()
+        self._opened = session.day
+
+    def _wake_monitors(self, now: datetime) -> None:
+        session = session_on(eastern_date(now))
+        if session is None or not session.open < now <= session.close:
+            return
+        fresh = {quote.symbol for quote in self._fresh}
+        woken: list[tuple[str, Quote | None]] = []
+        for symbol, band in sorted(self._bands.items()):
+            quote = self._quotes.get(symbol) if symbol in fresh else None
+            has_left = quote is not None and not band.low < quote.bid < band.high
+            if has_left or now >= band.wake_at:
+                woken.append((symbol, quote or self._recent_quote(symbol, now)))
+        if woken:
+            for symbol, after in self._monitors.on_quotes(woken, now).items():
+                self._keep_band(symbol, after)
+
+    def _recent_quote(self, symbol: str, now: datetime) -> Quote | None:
+        quote = self._quotes.get(symbol)
+        return quote if quote is not None and now - quote.at <= STALE_AFTER else None
+
+    def _hand_on(self, session: Session | None, now: datetime) -> None:
+        """Bars to the strategist, everything to the recorder."""
+        bars, quotes, ticks = self._bars, self._fresh, self._ticks
+        self._record(session, quotes, ticks, bars, now)
+        in_session = session is not None and session.open < now < session.close
+        is_first = session is not None and self._decided != session.day
+        wants = bool(bars) and (self._every_minute or is_first)
+        due = self._sweep_at is not None and now >= self._sweep_at
+        if in_session and (wants or due):
+            work = (bars if wants else [], list(self._quotes.values()), now)
+            if self._is_lockstep:
+                self._decide(*work)
+            else:
+                self._queue_decision(work)
+            if wants and session is not None:
+                self._decided = session.day
+        self._bars, self._fresh, self._ticks = [], [], []
+
+    def _record(
+        self,
+        session: Session | None,
+        quotes: Sequence[Quote],
+        ticks: Sequence[Tick],
+        bars: Sequence[Bar],
+        now: datetime,
+    ) -> None:
+        minute = now.replace(second=0, microsecond=0)
+        in_session = session is not None and session.open < now <= session.close
+        is_new_minute = in_session and minute != self._minute
+        if not (quotes or ticks or bars or is_new_minute):
+            return
+        beats: tuple[Heartbeat, ...] = ()
+        marks: tuple[EquityMark, ...] = ()
+        if is_new_minute:
+            self._minute = minute
+            # A minute bar that ended at 14:31 proves the minute from 14:30.
+            beat = Heartbeat(component="desk", at=minute - timedelta(minutes=1))
+            beats = (beat,) if self._decide_ok else ()
+            mark = self._mark(now)
+            marks = () if mark is None else (mark,)
+        batch = RecordBatch(
+            seq=self._seq,
+            quotes=tuple(quotes),
+            ticks=tuple(ticks),
+            bars=tuple(bars),
+            equity=marks,
+            heartbeats=beats,
+        )
+        self._seq += 1
+        self._sent.append(batch)
+        self._drop_recorded(self._recorder.record([batch], flush=False))
+
+    def _drop_recorded(self, flushed: int) -> None:
+        self._sent = [batch for batch in self._sent if batch.seq > flushed]
+
+    def _mark(self, now: datetime) -> EquityMark | None:
+        """Ledger cash and positions at their mids; None where a price is missing."""
+        if self._cash is None:
+            return None
+        exposure = Decimal(0)
+        for symbol, qty in self._holdings.items():
+            quote = self._quotes.get(symbol)
+            if quote is None:
+                return None
+            exposure += qty * (Decimal(repr(quote.bid)) + Decimal(repr(quote.ask))) / 2
+        return EquityMark(
+            at=now,
+            equity_usd=self._cash + exposure,
+            cash_usd=self._cash,
+            exposure_usd=exposure,
+            source="desk",
+        )
+
+    def _close_day(self, session: Session, now: datetime) -> None:
+        if self._closed == session.day:
+            return
+        self._sweep_at = self._gate.sweep(now)
+        if self._every_minute:
+            self._strategist.save()
+        self._drop_recorded(self._recorder.record(self._sent, flush=True))
+        self._recorder.close_session(now)
+        self._closed = session.day
+
+    # -- the decide lane
+    def _decide(self, bars: list[Bar], quotes: list[Quote], now: datetime) -> None:
+        if self._sweep_at is not None and now >= self._sweep_at:
+            self._sweep_at = self._gate.sweep(now)
+        if bars:
+            due = self._strategist.on_minute(bars, quotes, now)
+            self._sweep_at = due if due is not None else self._sweep_at
+
+    def _queue_decision(self, work: tuple[list[Bar], list[Quote], datetime]) -> None:
+        try:
+            self._decisions.put_nowait(work)
+        except queue.Full:
+            # The oldest minute is no longer worth an entry; its bars come over REST.
+            self._decisions.get_nowait()
+            self._decisions.put_nowait(work)
+            logger.warning("decisions fall behind", extra={"action": "drop_minute"})
+
+    def _run_decisions(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                work = self._decisions.get(timeout=_POLL_S)
+            except queue.Empty:
+                continue
+            try:
+                self._decide(*work)
+                self._decide_ok = True
+            except (StoreUnavailable, BrokerUnavailable, BrokerRefused, ConnectionError) as error:
+                self._decide_ok = False
+                logger.error("no decisions: %s", error, extra={"action": "decide"})
+            except Exception:
+                self._decide_ok = False
+                logger.exception("no decisions", extra={"action": "decide"})

@@ -1,0 +1,379 @@
+"""The position monitor: one a position, the second of its two stops.
+
+Before it stands the booking of a fill; after it the broker. It keeps a GTC
+OCO pair (target and stop) resting for the whole position, watches the quotes
+itself, and leaves by the exit protocol: change the target's price to a
+marketable one, and only where the broker refuses that, cancel, wait for the
+release, and sell what is free. It never sends a sell beside a resting one.
+
+The constructor is the recovery path: take the epoch, settle orders whose
+sender died, read the broker, protect. It imports neither pandas nor numpy.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from actors.order_gateway import OrderGateway
+from greenlight.domain.audit import Decision, DecisionKind, Figure, Verdict, instant_text
+from greenlight.domain.market import Quote, eastern_date
+from greenlight.domain.orders import (
+    Accepted,
+    BrokerOrder,
+    OrderKind,
+    OrderStatus,
+    Outcome,
+    Role,
+    Side,
+    TimeInForce,
+    client_order_id,
+    decision_id,
+    round_price,
+)
+from greenlight.domain.positions import (
+    ExitReason,
+    Position,
+    WatchBand,
+    apply_split,
+    exit_reason,
+    watch_band,
+)
+from greenlight.ports import (
+    Broker,
+    BrokerRefused,
+    BrokerUnavailable,
+    Coverage,
+    Notifier,
+    Sleep,
+    Store,
+)
+
+logger = logging.getLogger(__name__)
+
+OPTIONS: Final[dict[str, Any]] = {"num_cpus": 0.05, "max_concurrency": 4}
+EXIT_SLACK: Final = Decimal("0.002")
+"""How far below the bid the first exit's limit lies (20 bps); each attempt adds as much."""
+REPRICE_AFTER: Final = timedelta(seconds=5)
+"""An exit that has not filled is priced again after this."""
+_MAX_ATTEMPTS: Final = 1000
+
+
+def monitor_name(symbol: str) -> str:
+    """Name of the monitor of a symbol, as actor and as holder of its epoch."""
+    return f"position-monitor:{symbol}"
+
+
+class PositionMonitor:
+    """Protects the position of one symbol; see the module.
+
+    Parameters
+    ----------
+    now : datetime
+        Aware UTC; the present of the recovery.
+    sleep : Sleep
+        Waits, in seconds, while the broker cancels.
+    """
+
+    def __init__(
+        self,
+        *,
+        symbol: str,
+        store: Store,
+        broker: Broker,
+        notifier: Notifier,
+        desk: str,
+        now: datetime,
+        sleep: Sleep,
+    ) -> None:
+        self._symbol = symbol
+        self._store = store
+        self._broker = broker
+        self._notifier = notifier
+        self._desk = desk
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._exiting: ExitReason | None = None
+        self._exit_sent: datetime | None = None
+        self._gateway = OrderGateway(
+            store=store, broker=broker, desk=desk, holder=monitor_name(symbol), sleep=sleep
+        )
+        own = [r for r in store.open_orders(symbol) if r.intent.role is not Role.ENTRY]
+        self._gateway.settle_all(own, now)
+
+    def ping(self) -> str:
+        """Answer, as proof of life."""
+        return monitor_name(self._symbol)
+
+    # -- what it is asked
+    def on_change(self, quote: Quote | None, now: datetime) -> WatchBand | None:
+        """See `MonitorsLink.on_change`."""
+        with self._lock:
+            return self._protect(quote, now)
+
+    def on_quote(self, quote: Quote | None, now: datetime) -> WatchBand | None:
+        """See `MonitorsLink.on_quotes`."""
+        with self._lock:
+            position = self._store.position(self._symbol)
+            if position is None:
+                self._finish(now)
+                return None
+            reason = exit_reason(position, quote, now) or self._exiting
+            if reason is not None and quote is not None:
+                self._exit(position, reason, quote, now)
+            return self._band(position)
+
+    def on_split(self, ratio: Decimal, now: datetime) -> WatchBand | None:
+        """See `MonitorsLink.on_split`. Repeated on the same day it changes nothing."""
+        with self._lock:
+            position = self._store.position(self._symbol)
+            if position is None:
+                self._finish(now)
+                return None
+            day = eastern_date(now).isoformat()
+            after = apply_split(position, ratio)
+            decision = Decision(
+                decision_id=decision_id(self._desk, position.position_id, "split", day),
+                at=now,
+                kind=DecisionKind.ADJUST,
+                verdict=Verdict.TAKEN,
+                symbol=self._symbol,
+                strategy=position.strategy,
+                reason="split",
+                figures={
+                    "ratio": str(ratio),
+                    "qty.before": position.qty,
+                    "qty": after.qty,
+                    "stop_price.before": str(position.stop_price),
+                    "stop_price": str(after.stop_price),
+                    "target_price": str(after.target_price),
+                },
+            )
+            if self._store.adjust_position(after, decision):
+                self._cancel_sells(now)
+            return self._protect(None, now)
+
+    def check(self, now: datetime) -> WatchBand | None:
+        """See `MonitorsLink.check`."""
+        with self._lock:
+            return self._protect(None, now)
+
+    # -- protection
+    def _band(self, position: Position) -> WatchBand:
+        band = watch_band(position)
+        if self._exiting is None:
+            return band
+        # While an exit is at work every quote and every second matters.
+        return WatchBand(
+            symbol=self._symbol, low=float("inf"), high=float("-inf"), wake_at=position.opened_at
+        )
+
+    def _sells(self) -> list[BrokerOrder]:
+        orders = self._broker.open_orders(self._symbol)
+        return [order for order in orders if order.side is Side.SELL]
+
+    def _protect(self, quote: Quote | None, now: datetime) -> WatchBand | None:
+        position = self._store.position(self._symbol)
+        if position is None:
+            self._finish(now)
+            return None
+        try:
+            sells = self._sells()
+        except (BrokerUnavailable, BrokerRefused) as error:
+            # The resting pair stays where it is; the next call looks again.
+            logger.warning("cannot read orders: %s", error, extra={"action": "protect"})
+            return self._band(position)
+        covered, selling = covered_qty(sells), sum(o.remaining for o in parents(sells))
+        if selling > position.qty or (covered < selling and self._exiting is None):
+            self._cancel_sells(now)
+            covered = selling = 0
+        if selling < position.qty and self._exiting is None:
+            outcome = self._place_pair(position, position.qty - selling, now)
+            if isinstance(outcome, Accepted):
+                covered += outcome.order.remaining
+            elif quote is not None:
+                self._exit(position, ExitReason.STOP, quote, now)
+            else:
+                self._exiting = ExitReason.STOP
+        self._write_coverage(position, covered, now)
+        return self._band(position)
+
+    def _place_pair(self, position: Position, qty: int, now: datetime) -> Outcome:
+        attempt, name = self._next_attempt(position, Role.PROTECT)
+        decision = Decision(
+            decision_id=name,
+            at=now,
+            kind=DecisionKind.PROTECT,
+            verdict=Verdict.TAKEN,
+            symbol=self._symbol,
+            strategy=position.strategy,
+            reason="position not covered",
+            figures={
+                "qty": qty,
+                "position_qty": position.qty,
+                "stop_price": str(position.stop_price),
+                "target_price": str(position.target_price),
+                "exit_by": instant_text(position.exit_by),
+                "attempt": attempt,
+            },
+        )
+        outcome = self._gateway.send(
+            decision=decision,
+            decision_id=name,
+            role=Role.PROTECT,
+            attempt=attempt,
+            symbol=self._symbol,
+            side=Side.SELL,
+            kind=OrderKind.OCO,
+            qty=qty,
+            limit_price=position.target_price,
+            stop_price=position.stop_price,
+            time_in_force=TimeInForce.GTC,
+            at=now,
+        )
+        if not isinstance(outcome, Accepted):
+            self._notifier.alert(
+                f"{self._symbol}: no stop at the broker for {qty} shares ({outcome}); leaving"
+            )
+        return outcome
+
+    def _write_coverage(self, position: Position, covered: int, now: datetime) -> None:
+        row = Coverage(
+            position_id=position.position_id,
+            symbol=self._symbol,
+            at=now,
+            position_qty=position.qty,
+            covered_qty=min(covered, position.qty),
+        )
+        self._store.write_coverage([row])
+
+    def _next_attempt(self, position: Position, role: Role) -> tuple[int, str]:
+        """The first attempt of this position and role that the store does not know, named."""
+        for attempt in range(1, _MAX_ATTEMPTS):
+            name = decision_id(self._desk, position.position_id, role.value, str(attempt))
+            if self._store.order(client_order_id(self._desk, name, role, attempt)) is None:
+                return attempt, name
+        raise RuntimeError(f"{self._symbol}: {_MAX_ATTEMPTS} attempts at {role}")
+
+    # -- leaving
+    def _exit(self, position: Position, reason: ExitReason, quote: Quote, now: datetime) -> None:
+        is_waiting = self._exit_sent is not None and now < self._exit_sent + REPRICE_AFTER
+        if self._exiting is not None and is_waiting:
+            return
+        try:
+            sells = self._sells()
+        except (BrokerUnavailable, BrokerRefused) as error:
+            logger.warning("cannot read orders: %s", error, extra={"action": "exit"})
+            self._exiting = reason
+            return
+        if self._exiting is None and any(
+            order.status is OrderStatus.PARTIALLY_FILLED for order in sells
+        ):
+            # The broker's own stop or target is at work; judge again on the next quote.
+            self._exiting, self._exit_sent = reason, now
+            return
+        self._exiting, self._exit_sent = reason, now
+        free = position.qty
+        for parent in parents(sells):
+            outcome = self._send_exit(position, reason, quote, parent.remaining, now, parent)
+            if isinstance(outcome, Accepted):
+                free -= parent.remaining
+                continue
+            done = self._gateway.cancel(parent.order_id, now)
+            if done is None:
+                # Not released yet: nothing may be sold beside it.
+                return
+            if done.status is OrderStatus.FILLED:
+                return
+        if free > 0:
+            available = self._available()
+            if available > 0:
+                self._send_exit(position, reason, quote, min(free, available), now, None)
+
+    def _available(self) -> int:
+        """Shares that no order holds, as the broker says."""
+        for position in self._broker.positions():
+            if position.symbol == self._symbol:
+                return max(position.qty_available, 0)
+        return 0
+
+    def _send_exit(
+        self,
+        position: Position,
+        reason: ExitReason,
+        quote: Quote,
+        qty: int,
+        now: datetime,
+        parent: BrokerOrder | None,
+    ) -> Outcome:
+        attempt, name = self._next_attempt(position, Role.EXIT)
+        slack = min(EXIT_SLACK * attempt, Decimal("0.05"))
+        limit = round_price(Decimal(repr(quote.bid)) * (1 - slack), up=False)
+        figures: dict[str, Figure] = {
+            "exit_reason": reason.value,
+            "qty": qty,
+            "bid": quote.bid,
+            "ask": quote.ask,
+            "limit_price": str(limit),
+            "stop_price": str(position.stop_price),
+            "target_price": str(position.target_price),
+            "exit_by": instant_text(position.exit_by),
+            "attempt": attempt,
+            "replaces_target": parent is not None,
+        }
+        decision = Decision(
+            decision_id=name,
+            at=now,
+            kind=DecisionKind.EXIT,
+            verdict=Verdict.TAKEN,
+            symbol=self._symbol,
+            strategy=position.strategy,
+            reason=reason.value,
+            figures=figures,
+        )
+        return self._gateway.send(
+            decision=decision,
+            decision_id=name,
+            role=Role.EXIT,
+            attempt=attempt,
+            symbol=self._symbol,
+            side=Side.SELL,
+            kind=OrderKind.LIMIT,
+            qty=qty,
+            limit_price=limit,
+            stop_price=None,
+            time_in_force=TimeInForce.DAY,
+            at=now,
+            replaces=None if parent is None else parent.order_id,
+        )
+
+    def _cancel_sells(self, now: datetime) -> None:
+        for order in parents(self._sells()):
+            if self._gateway.cancel(order.order_id, now) is None:
+                logger.error(
+                    "a sell could not be cancelled",
+                    extra={"action": "cancel", "symbol": self._symbol},
+                )
+
+    def _finish(self, now: datetime) -> None:
+        """The position is closed: nothing of ours may keep selling."""
+        self._exiting = self._exit_sent = None
+        if any(r.intent.side is Side.SELL for r in self._store.open_orders(self._symbol)):
+            self._cancel_sells(now)
+
+
+def parents(sells: list[BrokerOrder]) -> list[BrokerOrder]:
+    """The orders that reserve shares: an OCO pair counts once, by its limit."""
+    legs = {leg.order_id for order in sells for leg in order.legs}
+    return [order for order in sells if order.order_id not in legs]
+
+
+def covered_qty(sells: list[BrokerOrder]) -> int:
+    """Shares that live sell stops at the broker protect, each pair by its stop."""
+    stops = {o.order_id: o for o in sells if o.stop_price is not None and o.is_live}
+    for order in sells:
+        stops |= {g.order_id: g for g in order.legs if g.stop_price is not None and g.is_live}
+    return sum(stop.remaining for stop in stops.values())
