@@ -8,7 +8,7 @@ safe to repeat: the caller does so when the callee died half-way.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -16,7 +16,7 @@ from typing import Protocol
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.positions import WatchBand
 from greenlight.domain.signals import Signal
-from greenlight.ports import Coverage, EquityMark, Heartbeat
+from greenlight.ports import EquityMark, Heartbeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class MonitorsLink(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordBatch:
-    """What is to be recorded of one step; `seq` grows by one from batch to batch."""
+    """What is to be recorded of some steps; `seq` grows by one from batch to batch."""
 
     seq: int
     quotes: tuple[Quote, ...] = ()
@@ -85,14 +85,19 @@ class RecordBatch:
     bars: tuple[Bar, ...] = ()
     equity: tuple[EquityMark, ...] = ()
     heartbeats: tuple[Heartbeat, ...] = ()
-    coverage: tuple[Coverage, ...] = field(default=())
 
 
 class RecorderLink(Protocol):
     """The recorder."""
 
-    def record(self, batches: Sequence[RecordBatch], *, flush: bool) -> int:
-        """Take batches (again, where they were lost); the last `seq` that is in the store."""
+    def record(
+        self, batches: Sequence[RecordBatch], *, oldest_kept: int, flush: bool
+    ) -> int | None:
+        """Take batches, of which the caller keeps all from `oldest_kept` on.
+
+        Returns the last `seq` that is in the store (-1: none); None when earlier
+        batches were lost with a former recorder, and all kept must come again.
+        """
         ...
 
     def close_session(self, now: datetime) -> None:

@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -63,6 +63,8 @@ AFTER_CLOSE: Final = timedelta(minutes=5)
 STALE_AFTER: Final = timedelta(seconds=90)
 """A symbol without a quote for this long in a session is flagged stale."""
 _POLL_S: Final = 0.5
+_RECORD_ROWS: Final = 300
+_RECORD_AFTER_S: Final = 0.5
 _FILL_MARGIN: Final = timedelta(hours=1)
 _STORE_RETRY_S: Final = 1.0
 _REOPENERS: Final = frozenset({OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REFUSED})
@@ -81,6 +83,8 @@ class MarketDataHub:
         The present where no event tells it (real time); aware UTC.
     advance : Callable[[datetime], None]
         Told of every event's time.
+    monotonic : Callable[[], float]
+        Seconds of a clock that never goes back; paces the recording.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class MarketDataHub:
         every_minute: bool,
         now: Callable[[], datetime],
         advance: Callable[[datetime], None],
+        monotonic: Callable[[], float],
     ) -> None:
         self._store = store
         self._broker = broker
@@ -124,8 +129,15 @@ class MarketDataHub:
         self._fresh: list[Quote] = []
         self._ticks: list[Tick] = []
         self._bars: list[Bar] = []
+        self._draft_quotes: list[Quote] = []
+        self._draft_ticks: list[Tick] = []
+        self._draft_bars: list[Bar] = []
+        self._draft_marks: list[EquityMark] = []
+        self._draft_beats: list[Heartbeat] = []
         self._sent: list[RecordBatch] = []
         self._seq = 0
+        self._monotonic = monotonic
+        self._recorded_s = monotonic()
         self._minute: datetime | None = None
         self._opened: date | None = None
         self._closed: date | None = None
@@ -203,6 +215,9 @@ class MarketDataHub:
                 for symbol in list(self._holdings):
                     self._keep_band(symbol, self._monitors.on_change(symbol, None, now))
                 self._sweep_at = self._gate.sweep(now)
+                # Batches of an earlier life are in the recorder or gone with it.
+                held = self._recorder.record([], oldest_kept=0, flush=True)
+                self._seq = 0 if held is None else held + 1
                 return
             except (StoreUnavailable, BrokerUnavailable) as error:
                 logger.error("cannot start: %s", error, extra={"action": "recover"})
@@ -376,59 +391,64 @@ class MarketDataHub:
         return quote if quote is not None and now - quote.at <= STALE_AFTER else None
 
     def _hand_on(self, session: Session | None, now: datetime) -> None:
-        """Bars to the strategist, everything to the recorder."""
-        bars, quotes, ticks = self._bars, self._fresh, self._ticks
-        self._record(session, quotes, ticks, bars, now)
+        """Everything to the recorder, bars to the strategist."""
+        self._note(session, now)
         in_session = session is not None and session.open < now < session.close
         is_first = session is not None and self._decided != session.day
-        wants = bool(bars) and (self._every_minute or is_first)
+        wants = bool(self._bars) and (self._every_minute or is_first)
         due = self._sweep_at is not None and now >= self._sweep_at
         if in_session and (wants or due):
-            work = (bars if wants else [], list(self._quotes.values()), now)
+            work = (self._bars if wants else [], list(self._quotes.values()), now)
             if self._is_lockstep:
                 self._decide(*work)
             else:
                 self._queue_decision(work)
             if wants and session is not None:
                 self._decided = session.day
-        self._bars, self._fresh, self._ticks = [], [], []
+        self._bars = []
 
-    def _record(
-        self,
-        session: Session | None,
-        quotes: Sequence[Quote],
-        ticks: Sequence[Tick],
-        bars: Sequence[Bar],
-        now: datetime,
-    ) -> None:
+    def _note(self, session: Session | None, now: datetime) -> None:
+        """Keep what is to be recorded, and send it when there is enough of it."""
         minute = now.replace(second=0, microsecond=0)
         in_session = session is not None and session.open < now <= session.close
-        is_new_minute = in_session and minute != self._minute
-        if not (quotes or ticks or bars or is_new_minute):
-            return
-        beats: tuple[Heartbeat, ...] = ()
-        marks: tuple[EquityMark, ...] = ()
-        if is_new_minute:
+        if in_session and minute != self._minute:
             self._minute = minute
-            # A minute bar that ended at 14:31 proves the minute from 14:30.
-            beat = Heartbeat(component="desk", at=minute - timedelta(minutes=1))
-            beats = (beat,) if self._decide_ok else ()
+            if self._decide_ok:
+                # What happened at 14:31 proves the minute from 14:30.
+                beat = Heartbeat(component="desk", at=minute - timedelta(minutes=1))
+                self._draft_beats.append(beat)
             mark = self._mark(now)
-            marks = () if mark is None else (mark,)
+            if mark is not None:
+                self._draft_marks.append(mark)
+        self._draft_quotes += self._fresh
+        self._draft_ticks += self._ticks
+        self._draft_bars += self._bars
+        self._fresh, self._ticks = [], []
+        rows = len(self._draft_quotes) + len(self._draft_ticks)
+        is_due = self._monotonic() - self._recorded_s >= _RECORD_AFTER_S
+        if rows >= _RECORD_ROWS or (is_due and (rows or self._draft_beats)):
+            self._record(flush=False)
+
+    def _record(self, *, flush: bool) -> None:
         batch = RecordBatch(
             seq=self._seq,
-            quotes=tuple(quotes),
-            ticks=tuple(ticks),
-            bars=tuple(bars),
-            equity=marks,
-            heartbeats=beats,
+            quotes=tuple(self._draft_quotes),
+            ticks=tuple(self._draft_ticks),
+            bars=tuple(self._draft_bars),
+            equity=tuple(self._draft_marks),
+            heartbeats=tuple(self._draft_beats),
         )
         self._seq += 1
         self._sent.append(batch)
-        self._drop_recorded(self._recorder.record([batch], flush=False))
-
-    def _drop_recorded(self, flushed: int) -> None:
-        self._sent = [batch for batch in self._sent if batch.seq > flushed]
+        self._draft_quotes, self._draft_ticks, self._draft_bars = [], [], []
+        self._draft_marks, self._draft_beats = [], []
+        self._recorded_s = self._monotonic()
+        oldest = self._sent[0].seq
+        flushed = self._recorder.record([batch], oldest_kept=oldest, flush=flush)
+        if flushed is None:
+            flushed = self._recorder.record(self._sent, oldest_kept=oldest, flush=True)
+        if flushed is not None:
+            self._sent = [kept for kept in self._sent if kept.seq > flushed]
 
     def _mark(self, now: datetime) -> EquityMark | None:
         """Ledger cash and positions at their mids; None where a price is missing."""
@@ -454,7 +474,7 @@ class MarketDataHub:
         self._sweep_at = self._gate.sweep(now)
         if self._every_minute:
             self._strategist.save()
-        self._drop_recorded(self._recorder.record(self._sent, flush=True))
+        self._record(flush=True)
         self._recorder.close_session(now)
         self._closed = session.day
 

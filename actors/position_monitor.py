@@ -133,6 +133,9 @@ class PositionMonitor:
             if position is None:
                 self._finish(now)
                 return None
+            if eastern_date(position.opened_at) >= eastern_date(now):
+                # Bought after the split took effect.
+                return self._protect(None, now)
             day = eastern_date(now).isoformat()
             after = apply_split(position, ratio)
             decision = Decision(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from actors.links import RecordBatch
@@ -25,10 +25,10 @@ from greenlight.ports import (
 logger = logging.getLogger(__name__)
 
 OPTIONS: Final[dict[str, Any]] = {"name": "recorder", "num_cpus": 0.1, "max_concurrency": 1}
-FLUSH_ROWS: Final = 2000
+FLUSH_ROWS: Final = 5000
 """Rows after which a flush happens without being asked."""
-FLUSH_AGE: Final = timedelta(minutes=30)
-"""Market time after which one happens at the latest, so that little is sent again."""
+FLUSH_AFTER_S: Final = 1.0
+"""Seconds after which it happens at the latest, so that a page shows the present."""
 
 Evaluate = Callable[[datetime], dict[str, object]]
 
@@ -40,41 +40,53 @@ class Recorder:
     ----------
     evaluate : Evaluate
         Computes the readiness evaluation at an instant, as JSON.
+    monotonic : Callable[[], float]
+        Seconds of a clock that never goes back; paces the flushes.
     """
 
-    def __init__(self, *, store: Store, broker: Broker, cache: Cache, evaluate: Evaluate) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        broker: Broker,
+        cache: Cache,
+        evaluate: Evaluate,
+        monotonic: Callable[[], float],
+    ) -> None:
         self._store = store
         self._broker = broker
         self._cache = cache
         self._evaluate = evaluate
+        self._monotonic = monotonic
         self._buffer: list[RecordBatch] = []
         self._rows = 0
         self._flushed = -1
-        self._since: datetime | None = None
+        self._flushed_s = monotonic()
 
     def ping(self) -> str:
         """Answer, as proof of life."""
         return "recorder"
 
-    def record(self, batches: Sequence[RecordBatch], *, flush: bool) -> int:
+    def record(
+        self, batches: Sequence[RecordBatch], *, oldest_kept: int, flush: bool
+    ) -> int | None:
         """See `RecorderLink.record`."""
-        last = self._buffer[-1].seq if self._buffer else self._flushed
+        held = self._buffer[-1].seq if self._buffer else self._flushed
         for batch in batches:
-            if batch.seq <= last:
+            if held < oldest_kept < batch.seq != held + 1:
+                return None
+            if batch.seq <= held:
                 continue
-            last = batch.seq
+            held = batch.seq
             self._buffer.append(batch)
-            self._rows += len(batch.quotes) + len(batch.ticks) + len(batch.bars) + 2
-            for beat in batch.heartbeats:
-                self._since = self._since or beat.at
-                is_due = beat.at - self._since >= FLUSH_AGE
-                flush = flush or is_due
+            self._rows += len(batch.quotes) + len(batch.ticks) + len(batch.bars)
         if self._buffer:
             newest = self._buffer[-1]
             self._cache.put_quotes(newest.quotes)
-            for beat in newest.heartbeats:
+            for beat in newest.heartbeats[-1:]:
                 self._cache.beat(beat.component, beat.at)
-        if flush or self._rows >= FLUSH_ROWS:
+        is_due = self._monotonic() - self._flushed_s >= FLUSH_AFTER_S
+        if flush or is_due or self._rows >= FLUSH_ROWS:
             self._flush()
         return self._flushed
 
@@ -98,16 +110,14 @@ class Recorder:
         self._store.save_evaluation(now, self._evaluate(now))
 
     def _flush(self) -> None:
-        if not self._buffer:
-            return
         batches = self._buffer
         # Quotes and ticks are appended and would double; they go last, so that a
         # failure before them repeats only what the store recognises.
         self._store.write_bars([bar for b in batches for bar in b.bars])
         self._store.write_equity([mark for b in batches for mark in b.equity])
         self._store.write_heartbeats([beat for b in batches for beat in b.heartbeats])
-        self._store.write_coverage([row for b in batches for row in b.coverage])
         self._store.write_ticks([tick for b in batches for tick in b.ticks])
         self._store.write_quotes([quote for b in batches for quote in b.quotes])
-        self._flushed = batches[-1].seq
-        self._buffer, self._rows, self._since = [], 0, None
+        if batches:
+            self._flushed = batches[-1].seq
+        self._buffer, self._rows, self._flushed_s = [], 0, self._monotonic()
