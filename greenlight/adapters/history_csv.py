@@ -1,0 +1,239 @@
+"""History in CSV files: daily or minute bars, with quotes where the file has them.
+
+Decided here: what a CSV file must say, and where exactly it fails to. The header
+is `date` or `timestamp`, then `open,high,low,close,volume`, optionally `symbol`
+(else the file's name is the symbol) and, on minutes, `bid,ask`; the columns may
+stand in any order. A timestamp is the bar's start in ISO 8601, aware, or New
+York time when it has no offset. `splits.csv` (`symbol,ex_date,ratio`) is read
+for the splits. Before this stand the files; after it the replay.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from greenlight.adapters.history import (
+    DailySeries,
+    IntradayBars,
+    IntradayQuotes,
+    bar_faults,
+    screened,
+)
+from greenlight.domain.market import EASTERN, Split
+
+SPLITS_FILE: Final = "splits.csv"
+_PRICES: Final = ("open", "high", "low", "close")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CsvHistory:
+    """What a folder of CSV files holds: either daily series or minutes by day.
+
+    `quotes` has an entry for each symbol and day whose file has bid and ask; each
+    minute's one quote stands for all four of its points, with size 0 (unknown).
+    """
+
+    is_daily: bool
+    daily: dict[str, DailySeries]
+    minutes: dict[str, dict[date, IntradayBars]]
+    quotes: dict[str, dict[date, IntradayQuotes]]
+    splits: tuple[Split, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Rows:
+    """Rows of one symbol: (time, prices, volume, bid and ask) and where each stood."""
+
+    times: list[datetime] = field(default_factory=list)
+    prices: list[tuple[float, ...]] = field(default_factory=list)
+    volumes: list[int] = field(default_factory=list)
+    quotes: list[tuple[float, float] | None] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+
+
+def read_csv_folder(folder: Path) -> CsvHistory:
+    """Read every CSV file of a folder.
+
+    Raises
+    ------
+    ValueError
+        There is no CSV file, daily and minute files are mixed, or a line cannot
+        be read; the message names file, line and reason. On minutes a bar that
+        cannot be true or repeats a minute is an error as well; on days such rows
+        are refused and named in the series.
+    """
+    paths = sorted(p for p in folder.glob("*.csv") if p.name != SPLITS_FILE)
+    if not paths:
+        raise ValueError(f"{folder} has no .csv file")
+    kinds = {path: _time_column(path) for path in paths}
+    if len(set(kinds.values())) > 1:
+        raise ValueError(f"{folder} mixes daily files (date) and minute files (timestamp)")
+    is_daily = kinds[paths[0]] == "date"
+    rows: dict[str, _Rows] = defaultdict(_Rows)
+    for path in paths:
+        _read_file(path, is_daily, rows)
+    splits = _read_splits(folder / SPLITS_FILE)
+    if is_daily:
+        daily = {symbol: _daily(symbol, found, splits) for symbol, found in sorted(rows.items())}
+        return CsvHistory(is_daily=True, daily=daily, minutes={}, quotes={}, splits=splits)
+    minutes: dict[str, dict[date, IntradayBars]] = {}
+    quotes: dict[str, dict[date, IntradayQuotes]] = {}
+    for symbol, found in sorted(rows.items()):
+        minutes[symbol], quotes[symbol] = _intraday(symbol, found)
+    return CsvHistory(is_daily=False, daily={}, minutes=minutes, quotes=quotes, splits=splits)
+
+
+def _time_column(path: Path) -> str:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        header = [cell.strip().lower() for cell in next(csv.reader(file), [])]
+    times = [name for name in ("date", "timestamp") if name in header]
+    missing = [name for name in (*_PRICES, "volume") if name not in header]
+    if len(times) != 1:
+        raise ValueError(f"{path}, line 1: one column must be called date or timestamp")
+    if missing:
+        raise ValueError(f"{path}, line 1: no column {', '.join(missing)}")
+    if ("bid" in header) != ("ask" in header):
+        raise ValueError(f"{path}, line 1: bid and ask come together")
+    return times[0]
+
+
+def _read_file(path: Path, is_daily: bool, rows: dict[str, _Rows]) -> None:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        header = [cell.strip().lower() for cell in next(reader)]
+        column = {name: i for i, name in enumerate(header)}
+        time_at = column["date" if is_daily else "timestamp"]
+        for cells in reader:
+            if not cells:
+                continue
+            place = f"{path}, line {reader.line_num}"
+            if len(cells) != len(header):
+                raise ValueError(f"{place}: {len(cells)} cells, the header has {len(header)}")
+            symbol = cells[column["symbol"]] if "symbol" in column else path.stem
+            found = rows[symbol.strip().upper()]
+            found.times.append(_time(place, cells[time_at].strip(), is_daily))
+            found.prices.append(tuple(_float(place, p, cells[column[p]]) for p in _PRICES))
+            volume = _float(place, "volume", cells[column["volume"]])
+            if not volume.is_integer():
+                raise ValueError(f"{place}: volume {volume:g} is not a whole number of shares")
+            found.volumes.append(int(volume))
+            found.quotes.append(_quote(place, column, cells))
+            found.places.append(place)
+
+
+def _time(place: str, text: str, is_daily: bool) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{place}: {text!r} is no ISO date or time") from None
+    if is_daily:
+        return at.replace(tzinfo=None)
+    at = at.replace(tzinfo=EASTERN) if at.tzinfo is None else at.astimezone(EASTERN)
+    if at.second or at.microsecond:
+        raise ValueError(f"{place}: {text} does not begin a minute")
+    return at
+
+
+def _float(place: str, name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{place}: {name} {text!r} is no number") from None
+    if not np.isfinite(value):
+        raise ValueError(f"{place}: {name} {text!r} is not finite")
+    return value
+
+
+def _quote(place: str, column: dict[str, int], cells: list[str]) -> tuple[float, float] | None:
+    if "bid" not in column or not (cells[column["bid"]].strip() and cells[column["ask"]].strip()):
+        return None
+    bid = _float(place, "bid", cells[column["bid"]])
+    ask = _float(place, "ask", cells[column["ask"]])
+    if not 0 < bid <= ask:
+        raise ValueError(f"{place}: bid {bid:g} and ask {ask:g} are no quote")
+    return bid, ask
+
+
+def _read_splits(path: Path) -> tuple[Split, ...]:
+    if not path.is_file():
+        return ()
+    splits: list[Split] = []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        for row in reader:
+            place = f"{path}, line {reader.line_num}"
+            try:
+                symbol, day = row["symbol"].strip().upper(), date.fromisoformat(row["ex_date"])
+                ratio = _float(place, "ratio", row["ratio"])
+            except (KeyError, TypeError, AttributeError):
+                raise ValueError(f"{place}: symbol, ex_date and ratio are needed") from None
+            except ValueError as error:
+                raise ValueError(f"{place}: {error}") from None
+            if ratio <= 0:
+                raise ValueError(f"{place}: ratio {ratio:g} must be positive")
+            splits.append(Split(symbol=symbol, ex_date=day, ratio=ratio))
+    return tuple(sorted(splits, key=lambda s: (s.symbol, s.ex_date)))
+
+
+def _daily(symbol: str, rows: _Rows, splits: Iterable[Split]) -> DailySeries:
+    prices = np.array(rows.prices, dtype=np.float64)
+    series = DailySeries(
+        symbol=symbol,
+        days=np.array([at.date() for at in rows.times], dtype="datetime64[D]"),
+        open=prices[:, 0],
+        high=prices[:, 1],
+        low=prices[:, 2],
+        close=prices[:, 3],
+        volume=np.array(rows.volumes, dtype=np.int64),
+        splits=tuple(s for s in splits if s.symbol == symbol),
+        source="csv",
+    )
+    return screened(series)
+
+
+def _intraday(
+    symbol: str, rows: _Rows
+) -> tuple[dict[date, IntradayBars], dict[date, IntradayQuotes]]:
+    prices = np.array(rows.prices, dtype=np.float64)
+    volumes = np.array(rows.volumes, dtype=np.int64)
+    for i, kind, detail in bar_faults(prices, volumes):
+        raise ValueError(f"{rows.places[i]}: {kind}: {detail}")
+    for i in range(1, len(rows.times)):
+        if rows.times[i] <= rows.times[i - 1]:
+            raise ValueError(
+                f"{rows.places[i]}: {rows.times[i].isoformat()} is not later than "
+                f"the line before it"
+            )
+    by_day: dict[date, list[int]] = defaultdict(list)
+    for i, at in enumerate(rows.times):
+        by_day[at.date()].append(i)
+    bars: dict[date, IntradayBars] = {}
+    quotes: dict[date, IntradayQuotes] = {}
+    for day, index in by_day.items():
+        clock = [rows.times[i].hour * 60 + rows.times[i].minute for i in index]
+        minute = np.array(clock, dtype=np.int64)
+        bars[day] = IntradayBars(
+            symbol=symbol, day=day, minute=minute, ohlc=prices[index], volume=volumes[index]
+        )
+        quoted = [(m, q) for m, q in zip(clock, (rows.quotes[i] for i in index), strict=True) if q]
+        if quoted:
+            pairs = np.array([q for _, q in quoted], dtype=np.float64)
+            none = np.zeros(len(quoted), dtype=np.int64)
+            quotes[day] = IntradayQuotes(
+                symbol=symbol,
+                day=day,
+                minute=np.array([m for m, _ in quoted], dtype=np.int64),
+                bid=np.repeat(pairs[:, :1], 4, axis=1),
+                ask=np.repeat(pairs[:, 1:], 4, axis=1),
+                bid_size=none,
+                ask_size=none,
+            )
+    return bars, quotes
