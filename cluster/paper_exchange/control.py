@@ -27,6 +27,7 @@ from cluster.paper_exchange.faults import BadRule
 from cluster.paper_exchange.orders import rfc3339
 from cluster.paper_exchange.replay import Replay
 from cluster.paper_exchange.sockets import Receive, Scope, Send, Socket
+from cluster.paper_exchange.streams import MessageHub, TradeHub
 
 
 class LockstepControl:
@@ -206,7 +207,7 @@ class ControlRoutes:
         return JSONResponse([rule.describe() for rule in board.rules])
 
     async def _disconnect(self, request: Request) -> Response:
-        hubs = {
+        hubs: dict[str, MessageHub | TradeHub] = {
             "data": self._venue.data,
             "news": self._venue.news,
             "trade_updates": self._venue.trades,

@@ -69,6 +69,8 @@ class MatchingEngine:
         self.is_open = False
         self.day_expiry_ns = 0
         self.seq = 0
+        # A fault switch: the next order fills for so much and then no further.
+        self.hold_next: Decimal | None = None
         # What happened since it was last collected.
         self.updates: list[dict[str, Any]] = []
         self.changed: dict[str, Order] = {}

@@ -369,6 +369,9 @@ class ExchangeCore(MatchingEngine):
             return
         order.enter(Status.NEW, now_ns)
         self.emit("new", order, now_ns)
+        if self.hold_next is not None:
+            self.force_fill(order.id, now_ns, min(self.hold_next, order.remaining))
+            return
         market = self.markets[order.symbol]
         if market.has_nbbo:
             self._match(order, market, now_ns, float("nan"))

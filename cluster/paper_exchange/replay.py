@@ -66,6 +66,8 @@ class Replay:
             else:
                 self.step = timeline.step(progress.matched + 1)
                 self.is_matched = False
+        if not progress.now_ns:
+            venue.journal.advance(Progress(0, 0, self.step.at_ns))
         self._resume(timeline.step(progress.matched) if progress.matched else None)
 
     # -- walking --------------------------------------------------------------
@@ -170,7 +172,8 @@ class Replay:
 
     def _touching_events(self, minute: int) -> list[tuple[int, str, int]]:
         # Only symbols whose live orders the minute's extremes can reach.
-        core, events = self.venue.core, []
+        core = self.venue.core
+        events: list[tuple[int, str, int]] = []
         for symbol, tape in self._symbols.items():
             if not core.live[symbol] or not core.is_touched(
                 symbol,

@@ -13,82 +13,17 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from greenlight.domain.market import Session, Split
+from cluster.paper_exchange.source_tapes import SymbolTape
+from cluster.paper_exchange.sources import Source
+from greenlight.adapters.history import DailySeries
+from greenlight.domain.market import Split
 
 _KEPT_SESSIONS: Final = 8
-
-
-class SymbolTape(Protocol):
-    """One symbol's events and minute bars of one session, as a source gives them."""
-
-    @property
-    def at_ns(self) -> npt.NDArray[np.int64]: ...
-    @property
-    def bid(self) -> npt.NDArray[np.float64]: ...
-    @property
-    def ask(self) -> npt.NDArray[np.float64]: ...
-    @property
-    def bid_size(self) -> npt.NDArray[np.int64]: ...
-    @property
-    def ask_size(self) -> npt.NDArray[np.int64]: ...
-    @property
-    def trade(self) -> npt.NDArray[np.float64]: ...
-    @property
-    def trade_size(self) -> npt.NDArray[np.int64]: ...
-    @property
-    def minute_offsets(self) -> npt.NDArray[np.int64]: ...
-    @property
-    def bar(self) -> npt.NDArray[np.float64]: ...
-    @property
-    def bar_volume(self) -> npt.NDArray[np.int64]: ...
-
-
-class SessionTape(Protocol):
-    """All symbols of one session."""
-
-    @property
-    def session(self) -> Session: ...
-    @property
-    def symbols(self) -> Any: ...
-    @property
-    def is_synthetic(self) -> bool: ...
-
-
-class DailySeries(Protocol):
-    """Daily bars of one symbol, raw prices."""
-
-    @property
-    def days(self) -> npt.NDArray[np.datetime64]: ...
-    @property
-    def open(self) -> npt.NDArray[np.float64]: ...
-    @property
-    def high(self) -> npt.NDArray[np.float64]: ...
-    @property
-    def low(self) -> npt.NDArray[np.float64]: ...
-    @property
-    def close(self) -> npt.NDArray[np.float64]: ...
-    @property
-    def volume(self) -> Any: ...
-
-
-class Source(Protocol):
-    """Where a replay's prices come from."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def is_synthetic(self) -> bool: ...
-    @property
-    def symbols(self) -> tuple[str, ...]: ...
-    def sessions(self, start: date, end: date) -> list[Session]: ...
-    def tape(self, day: date) -> SessionTape: ...
-    def daily(self, symbol: str) -> DailySeries: ...
-    def splits(self) -> tuple[Split, ...]: ...
 
 
 class SymbolSession:
@@ -189,14 +124,15 @@ class TapeLibrary:
 
     def daily(self, symbol: str) -> tuple[list[date], DailySeries] | None:
         """Days and daily series of a symbol, or None where the source has none."""
+        if symbol not in self.symbols:
+            return None
         if symbol not in self._daily:
             try:
                 series = self.source.daily(symbol)
-            except KeyError:
+            except ValueError:
                 self._daily[symbol] = None
             else:
-                days = series.days.astype("datetime64[D]").tolist()
-                self._daily[symbol] = (days, series)
+                self._daily[symbol] = (series.days.astype("datetime64[D]").tolist(), series)
         return self._daily[symbol]
 
     def daily_row(self, symbol: str, day: date) -> dict[str, float] | None:
