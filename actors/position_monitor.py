@@ -193,8 +193,12 @@ class PositionMonitor:
         if selling > position.qty or (covered < selling and self._exiting is None):
             self._cancel_sells(now)
             covered = selling = 0
-        if selling < position.qty and self._exiting is None:
-            outcome = self._place_pair(position, position.qty - selling, now)
+        missing = position.qty - selling
+        if missing > 0 and self._exiting is None:
+            # What the broker no longer holds was sold, and its fill is on the way.
+            missing = min(missing, self._available())
+        if missing > 0 and self._exiting is None:
+            outcome = self._place_pair(position, missing, now)
             if isinstance(outcome, Accepted):
                 covered += outcome.order.remaining
             elif quote is not None:

@@ -114,7 +114,8 @@ def start_ray(*, dashboard_port: int | None) -> str | None:
         The dashboard's address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray runs its workers at niceness 15, where anything else delays an exit.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     context = ray.init(
         address="local",
         namespace=NAMESPACE,

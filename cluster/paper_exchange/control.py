@@ -93,8 +93,10 @@ class LockstepControl:
         # A cancel on its way belongs to the step that asked for it.
         self._venue.complete_cancels()
         seen = message.get("trade_updates")
-        is_current = message.get("seq") == replay.step.seq and replay.is_matched
-        if not is_current or seen != self._venue.trades.sent or replay.is_finished:
+        if message.get("seq") != replay.step.seq or not replay.is_matched or replay.is_finished:
+            # A second answer to a step that is done: nothing to say.
+            return
+        if seen != self._venue.trades.sent:
             await socket.send_text(
                 f'{{"type":"wait","seq":{replay.step.seq},'
                 f'"trade_updates":{self._venue.trades.sent}}}'

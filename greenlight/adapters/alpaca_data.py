@@ -312,7 +312,8 @@ class AlpacaStreams:
             )
             self._step_needs = (message["data_messages"], message["trade_updates"])
         elif kind == "wait" and self._step is not None and message["seq"] == self._step.seq:
-            self._step_needs = (0, message["trade_updates"])
+            # The step's own data may still be on its way: only the updates are news.
+            self._step_needs = (self._step_needs[0], message["trade_updates"])
         else:
             return
         self._deliver_step()
