@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import requests
-from greenlight.adapters.timescale import migrate
 
 from cluster import launch, services, wiring
 from cluster.desk_config import DeskConfig
@@ -21,6 +20,7 @@ from cluster.desk_file import DeskFile
 from cluster.paper_exchange.sources import open_source
 from cluster.processes import Child, StartError, require_free, wait_for_port
 from greenlight.adapters.alpaca_broker import parse_instant
+from greenlight.adapters.timescale import migrate
 from greenlight.ports import BrokerRefused, BrokerUnavailable, Run
 from greenlight.settings import Settings
 

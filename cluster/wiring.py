@@ -14,12 +14,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from greenlight.adapters.timescale import TimescaleStore
-
 from cluster.desk_config import DeskConfig
 from greenlight.adapters.alpaca_broker import AlpacaBroker
 from greenlight.adapters.clock import EventClock, SystemClock
 from greenlight.adapters.console import ConsoleNotifier
+from greenlight.adapters.timescale import TimescaleStore
 from greenlight.ports import BrokerUnavailable, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -158,12 +157,11 @@ def build_strategist(config: DeskConfig) -> Strategist:
 
 def build_recorder(config: DeskConfig) -> Recorder:
     """The recorder."""
+    from actors.recorder import Recorder
+    from greenlight.adapters.no_cache import NoCache
     from greenlight.adapters.redis_cache import RedisCache
     from greenlight.domain.readiness import ReadinessPolicy, to_json
     from jobs.readiness import evaluate_now
-
-    from actors.recorder import Recorder
-    from greenlight.adapters.no_cache import NoCache
 
     store = build_store(config)
     policy = ReadinessPolicy()
