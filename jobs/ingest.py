@@ -7,12 +7,13 @@ the store, which the backtests read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from greenlight.adapters.history import DailySeries, Finding, as_dates, check_history
-from greenlight.domain.market import Split
+from greenlight.domain.market import Bar, eastern_midnight, session_on
 
 
 class HistorySource(Protocol):
@@ -25,18 +26,12 @@ class HistorySource(Protocol):
 
     def daily(self, symbol: str) -> DailySeries: ...
 
-    def splits(self) -> tuple[Split, ...]: ...
-
 
 class HistoryStore(Protocol):
-    """The part of the store that an import needs; each write replaces its key's row."""
+    """The part of the store that an import needs."""
 
-    def write_daily(self, series: DailySeries) -> int:
-        """Write raw daily bars keyed by (symbol, day); return how many rows."""
-        ...
-
-    def write_splits(self, splits: tuple[Split, ...]) -> int:
-        """Write splits keyed by (symbol, ex_date); return how many rows."""
+    def write_bars(self, bars: Sequence[Bar]) -> None:
+        """Write bars; one that is there already is left as it was."""
         ...
 
 
@@ -77,27 +72,23 @@ def import_history(source: HistorySource, store: HistoryStore) -> Iterator[Impor
     Yields
     ------
     Imported
-        After each symbol, so that a caller can show progress. A symbol's splits
-        are written before its bars, so bars never stand without them.
+        After each symbol, so that a caller can show progress.
 
     Raises
     ------
     ValueError
         A file of the source is malformed.
     """
-    splits = source.splits()
     for symbol in source.symbols:
         series = source.daily(symbol)
-        own = tuple(split for split in splits if split.symbol == symbol)
-        written = store.write_splits(own)
-        rows = store.write_daily(series)
+        store.write_bars(daily_bars(series))
         first, last = _ends(series)
         yield Imported(
             symbol=symbol,
-            rows=rows,
+            rows=len(series),
             first_day=first,
             last_day=last,
-            splits=written,
+            splits=len(series.splits),
             findings=check_history(series),
         )
 
@@ -136,6 +127,27 @@ def check_source(source: HistorySource) -> tuple[Finding, ...]:
         A file of the source is malformed.
     """
     return tuple(f for symbol in source.symbols for f in check_history(source.daily(symbol)))
+
+
+def daily_bars(series: DailySeries) -> list[Bar]:
+    """A series as bars from midnight New York to the session's close, in date order."""
+    bars = []
+    for i, day in enumerate(as_dates(series.days)):
+        session = session_on(day)
+        start = eastern_midnight(day)
+        bars.append(
+            Bar(
+                symbol=series.symbol,
+                start=start,
+                end=start + timedelta(days=1) if session is None else session.close,
+                open=float(series.open[i]),
+                high=float(series.high[i]),
+                low=float(series.low[i]),
+                close=float(series.close[i]),
+                volume=int(series.volume[i]),
+            )
+        )
+    return bars
 
 
 def _ends(series: DailySeries) -> tuple[str, str]:

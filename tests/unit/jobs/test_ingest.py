@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
 
 import numpy as np
 
 from greenlight.adapters.history import DailySeries, Finding
-from greenlight.domain.market import Split
+from greenlight.domain.market import Bar, Split
 from jobs.ingest import check_source, import_history, list_source
 
 SPLIT = Split(symbol="B", ex_date=date(2013, 10, 4), ratio=2.0)
@@ -34,32 +35,27 @@ class TwoSymbols:
             ),
         )
 
-    def splits(self) -> tuple[Split, ...]:
-        return (SPLIT,)
-
 
 class Memory:
     def __init__(self) -> None:
-        self.written: list[tuple[str, str, int]] = []
+        self.bars: list[Bar] = []
 
-    def write_daily(self, series: DailySeries) -> int:
-        self.written.append(("daily", series.symbol, len(series)))
-        return len(series)
-
-    def write_splits(self, splits: tuple[Split, ...]) -> int:
-        self.written.append(("splits", ",".join(s.symbol for s in splits), len(splits)))
-        return len(splits)
+    def write_bars(self, bars: Sequence[Bar]) -> None:
+        self.bars.extend(bars)
 
 
-def test_import_when_a_symbol_has_splits_then_they_are_written_before_its_bars() -> None:
+def test_import_when_a_source_has_two_symbols_then_their_sessions_are_written() -> None:
     store = Memory()
     done = list(import_history(TwoSymbols(), store))
-    assert store.written == [
-        ("splits", "", 0),
-        ("daily", "A", 2),
-        ("splits", "B", 1),
-        ("daily", "B", 2),
+    assert [(bar.symbol, bar.close, bar.volume) for bar in store.bars] == [
+        ("A", 10.0, 5),
+        ("A", 10.0, 5),
+        ("B", 10.0, 5),
+        ("B", 10.0, 5),
     ]
+    # 2013-10-03 in New York: midnight is 04:00 UTC, the close 20:00 UTC.
+    assert store.bars[0].start == datetime(2013, 10, 3, 4, tzinfo=UTC)
+    assert store.bars[0].end == datetime(2013, 10, 3, 20, tzinfo=UTC)
     assert [(d.symbol, d.rows, d.first_day, d.last_day, d.splits) for d in done] == [
         ("A", 2, "2013-10-03", "2013-10-04", 0),
         ("B", 2, "2013-10-03", "2013-10-04", 1),
