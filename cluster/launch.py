@@ -113,9 +113,6 @@ def start_ray(*, dashboard_port: int | None) -> str | None:
     str | None
         The dashboard's address.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray runs its workers at niceness 15, where anything else delays an exit.
-    os.environ.setdefault("RAY_worker_niceness", "0")
     context = ray.init(
         address="local",
         namespace=NAMESPACE,
@@ -123,8 +120,8 @@ def start_ray(*, dashboard_port: int | None) -> str | None:
         dashboard_host="127.0.0.1",
         dashboard_port=dashboard_port,
         log_to_driver=False,
+        logging_level=logging.ERROR,
         object_store_memory=_OBJECT_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
     )
     url = context.dashboard_url
     return f"http://{url}" if url else None
