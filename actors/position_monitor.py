@@ -98,6 +98,11 @@ class PositionMonitor:
         self._lock = threading.Lock()
         self._exiting: ExitReason | None = None
         self._exit_sent: datetime | None = None
+        # What the last look showed, so that an exit asks nobody before it acts. Every
+        # fill and every lost order brings an `on_change`, which looks again.
+        self._position: Position | None = None
+        self._resting: list[BrokerOrder] | None = None
+        self._attempts: dict[tuple[str, Role], int] = {}
         self._gateway = OrderGateway(
             store=store, broker=broker, desk=desk, holder=monitor_name(symbol), sleep=sleep
         )
@@ -117,7 +122,7 @@ class PositionMonitor:
     def on_quote(self, quote: Quote | None, now: datetime) -> WatchBand | None:
         """See `MonitorsLink.on_quotes`."""
         with self._lock:
-            position = self._store.position(self._symbol)
+            position = self._position or self._store.position(self._symbol)
             if position is None:
                 self._finish(now)
                 return None
@@ -179,7 +184,8 @@ class PositionMonitor:
         return [order for order in orders if order.side is Side.SELL]
 
     def _protect(self, quote: Quote | None, now: datetime) -> WatchBand | None:
-        position = self._store.position(self._symbol)
+        self._resting = None
+        position = self._position = self._store.position(self._symbol)
         if position is None:
             self._finish(now)
             return None
@@ -192,7 +198,7 @@ class PositionMonitor:
         covered, selling = covered_qty(sells), sum(o.remaining for o in parents(sells))
         if selling > position.qty or (covered < selling and self._exiting is None):
             self._cancel_sells(now)
-            covered = selling = 0
+            sells, covered, selling = [], 0, 0
         missing = position.qty - selling
         if missing > 0 and self._exiting is None:
             # What the broker no longer holds was sold, and its fill is on the way.
@@ -201,10 +207,13 @@ class PositionMonitor:
             outcome = self._place_pair(position, missing, now)
             if isinstance(outcome, Accepted):
                 covered += outcome.order.remaining
+                sells.append(outcome.order)
             elif quote is not None:
                 self._exit(position, ExitReason.STOP, quote, now)
             else:
                 self._exiting = ExitReason.STOP
+        if self._exiting is None:
+            self._resting = sells
         self._write_coverage(position, covered, now)
         return self._band(position)
 
@@ -259,9 +268,13 @@ class PositionMonitor:
 
     def _next_attempt(self, position: Position, role: Role) -> tuple[int, str]:
         """The first attempt of this position and role that the store does not know, named."""
-        for attempt in range(1, _MAX_ATTEMPTS):
+        key = (position.position_id, role)
+        for attempt in range(self._attempts.get(key, 0) + 1, _MAX_ATTEMPTS):
             name = decision_id(self._desk, position.position_id, role.value, str(attempt))
-            if self._store.order(client_order_id(self._desk, name, role, attempt)) is None:
+            is_known = key in self._attempts
+            order = client_order_id(self._desk, name, role, attempt)
+            if is_known or self._store.order(order) is None:
+                self._attempts[key] = attempt
                 return attempt, name
         raise RuntimeError(f"{self._symbol}: {_MAX_ATTEMPTS} attempts at {role}")
 
@@ -271,11 +284,12 @@ class PositionMonitor:
         if self._exiting is not None and is_waiting:
             return
         try:
-            sells = self._sells()
+            sells = self._resting if self._resting is not None else self._sells()
         except (BrokerUnavailable, BrokerRefused) as error:
             logger.warning("cannot read orders: %s", error, extra={"action": "exit"})
             self._exiting = reason
             return
+        self._resting = None
         if self._exiting is None and any(
             order.status is OrderStatus.PARTIALLY_FILLED for order in sells
         ):
@@ -367,6 +381,8 @@ class PositionMonitor:
 
     def _finish(self, now: datetime) -> None:
         """The position is closed: nothing of ours may keep selling."""
+        self._position = self._resting = None
+        self._attempts.clear()
         self._exiting = self._exit_sent = None
         if any(r.intent.side is Side.SELL for r in self._store.open_orders(self._symbol)):
             self._cancel_sells(now)

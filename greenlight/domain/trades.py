@@ -80,7 +80,7 @@ def round_trip(
         exit_price=proceeds / sold,
         opened_at=position.opened_at,
         closed_at=position.closed_at,
-        pnl_usd=position.realized_usd,
+        pnl_usd=proceeds - cost,
         fees_usd=fees_usd,
         exit_reason=exit_reason,
     )
