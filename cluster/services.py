@@ -234,7 +234,7 @@ def _launch_postgres(
         try:
             _await_postgres(url, pid, root / "log")
         except ServiceError as error:
-            _end(pid, signal.SIGINT, lambda: _postmaster_pid(data) == pid)
+            _end(pid, signal.SIGINT, lambda: True)
             # The children of a server that was killed take a moment to notice.
             if "still in use" not in str(error) or time.monotonic() > deadline:
                 raise
