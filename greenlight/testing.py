@@ -187,14 +187,9 @@ class FakeStore:
             return self._append(decision)
 
     def record_intent(self, intent: OrderIntent, decision: Decision | None) -> bool:
-        """Check the epoch, append the decision, insert the order: all or nothing.
+        """Check the epoch and an entry's plan, append the decision, insert the order.
 
-        Raises
-        ------
-        FencedError
-            The epoch is not the holder's current one.
-        ValueError
-            An entry whose decision is not stored or has no exit plan.
+        Raises `FencedError` or, where an entry has no plan, `ValueError`.
         """
         with self._turn():
             current = self._epochs.get(intent.holder)
@@ -219,12 +214,7 @@ class FakeStore:
     def record_outcome(self, client_order_id: str, outcome: Outcome, at: datetime) -> None:
         """Write what became of sending, and a record for each leg the broker made.
 
-        Raises
-        ------
-        LookupError
-            No intent of that name was recorded.
-        InvalidTransition
-            The outcome cannot follow the order's status.
+        Raises `LookupError` without an intent, `InvalidTransition` as the table says.
         """
         with self._turn():
             record = self._orders.get(client_order_id)
@@ -244,13 +234,7 @@ class FakeStore:
     def record_order_status(
         self, order_id: str, status: OrderStatus, filled_qty: int, at: datetime
     ) -> None:
-        """Write what the broker reported; an order we do not know is passed over.
-
-        Raises
-        ------
-        InvalidTransition
-            The report cannot follow the order's status.
-        """
+        """Write what the broker reported; an order we do not know is passed over."""
         with self._turn():
             if order_id in self._names:
                 record = self._orders[self._names[order_id]]
@@ -293,16 +277,9 @@ class FakeStore:
     # -- fills, positions, trades
 
     def book_fill(self, fill: Execution, fees_usd: Decimal) -> Booking:
-        """Book one fill, once.
+        """Book one fill, once; one of an order that is not ours counts too.
 
-        A fill of an order that is not ours changes the symbol's position too.
-
-        Raises
-        ------
-        OversoldError
-            It sells more than is held.
-        ValueError
-            The entry it belongs to has no exit plan.
+        Raises `OversoldError` where it sells more than is held.
         """
         with self._turn():
             if (fill.order_id, fill.cum_qty) in self._fills:
@@ -538,7 +515,8 @@ class FakeStore:
         if decision.decision_id in self._decided:
             return False
         previous = self._chain[-1].row_hash if self._chain else GENESIS
-        kept = replace(decision, figures=json.loads(json.dumps(dict(decision.figures))))
+        figures = json.loads(json.dumps(dict(decision.figures)))
+        kept = replace(decision, at=decision.at.astimezone(UTC), figures=figures)
         self._chain.append(
             ChainedDecision(
                 seq=len(self._chain) + 1,
