@@ -38,8 +38,6 @@ from tests.ledger_cases import (
     send_entry,
 )
 
-pytest_plugins = ["tests.store_fixture"]
-
 FREE = Decimal(0)
 
 

@@ -11,9 +11,6 @@ from greenlight.domain.market import Quote, Tick
 from greenlight.ports import Coverage, EquityMark, Heartbeat, Store, StrategyState
 from tests.ledger_cases import T0, bar, minute
 
-pytest_plugins = ["tests.store_fixture"]
-
-
 # -- evidence
 
 
