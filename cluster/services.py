@@ -430,11 +430,12 @@ def _is_alive(pid: int) -> bool:
 
 
 def _command_line(pid: int) -> list[str]:
-    listing = Path(f"/proc/{pid}/cmdline")
     if Path("/proc/self/cmdline").exists():
-        if not listing.exists():
+        try:
+            text = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+        except OSError:
             return []
-        return listing.read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+        return text.rstrip("\0").split("\0")
     command = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.split()

@@ -73,9 +73,8 @@ def test_start_postgres_when_home_is_new_then_durable_version_18(home: Path) -> 
 
 def test_start_postgres_when_up_then_no_port_and_a_private_folder(home: Path) -> None:
     service = start_postgres(home)
-    listening = [
-        c for p in family(service.pid) for c in p.net_connections("inet") if c.status == "LISTEN"
-    ]
+    connections = psutil.Process(service.pid).net_connections("inet")
+    listening = [c for c in connections if c.status == "LISTEN"]
     assert listening == []
     assert (home / "postgres").stat().st_mode & 0o077 == 0
     service.stop()
