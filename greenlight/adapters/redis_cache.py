@@ -16,6 +16,8 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from greenlight.domain.audit import instant_text
 from greenlight.domain.market import Quote
@@ -57,7 +59,7 @@ class RedisCache:
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             decode_responses=True,
-            retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+            retry=Retry(NoBackoff(), 0),
         )
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -70,7 +72,7 @@ class RedisCache:
     def put_quotes(self, quotes: Sequence[Quote]) -> None:
         """Keep the latest quote by symbol, all in one round trip."""
         if quotes:
-            values = {quote.symbol: _quote_text(quote) for quote in quotes}
+            values: dict[Any, Any] = {quote.symbol: _quote_text(quote) for quote in quotes}
             self._try(lambda: self._redis.hset(_QUOTES, mapping=values), None)
 
     def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:

@@ -48,8 +48,9 @@ def exit_plan(decision: Decision) -> ExitPlan:
     Raises
     ------
     ValueError
-        One of them is missing or cannot be read: such an entry must not be
-        sent, because nobody would know how to leave it.
+        One of them is missing or cannot be read, or the target is not above
+        the stop: such an entry must not be sent, because nobody would know
+        how to leave it.
     """
     figures = decision.figures
     try:
@@ -58,10 +59,11 @@ def exit_plan(decision: Decision) -> ExitPlan:
         exit_by = datetime.fromisoformat(str(figures["exit_by"]))
     except (KeyError, InvalidOperation, ValueError) as error:
         raise ValueError(f"decision {decision.decision_id} has no exit plan: {error!r}") from error
-    if not decision.strategy or exit_by.tzinfo is None or not (stop.is_finite() and stop > 0):
+    is_ordered = stop.is_finite() and target.is_finite() and 0 < stop < target
+    if not decision.strategy or exit_by.tzinfo is None or not is_ordered:
         raise ValueError(
-            f"decision {decision.decision_id} has no exit plan: "
-            f"strategy {decision.strategy!r}, stop {stop}, exit by {exit_by}"
+            f"decision {decision.decision_id} has no exit plan: strategy {decision.strategy!r}, "
+            f"stop {stop}, target {target}, exit by {exit_by}"
         )
     return ExitPlan(
         decision_id=decision.decision_id,
