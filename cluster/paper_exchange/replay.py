@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _EXCHANGE: Final = "V"
 _TAPE: Final = "C"
+# What the event loop's timer can tell apart, in wall-clock nanoseconds.
+_TIMER_NS: Final = 1_000_000
 
 
 def _stamp(at_ns: int) -> Any:
@@ -284,7 +286,7 @@ class Replay:
         self._load(step)
         venue.clock = simulated
         resumed_ns = venue.journal.progress.now_ns
-        for due in self._due_groups(step.minute, resumed_ns, MINUTE_NS / 1e4 * speed):
+        for due in self._due_groups(step.minute, resumed_ns, _TIMER_NS * speed):
             wait_s = start_wall + (due[-1][0] - start_ns) * per_ns - loop.time()
             await asyncio.sleep(max(wait_s, 0))
             messages: list[dict[str, Any]] = []

@@ -152,10 +152,11 @@ class DataRoutes:
         self, row: Callable[[SymbolSession, int], Row], *, is_trade: bool
     ) -> Callable[[str, int, int], Iterable[Row]]:
         def rows(symbol: str, start: int, end: int) -> Iterable[Row]:
-            last = min(end, self._venue.now_ns)
-            for _, tape in self._tapes(symbol, start, last):
+            # An event at the clock's very instant belongs to the minute that begins.
+            now_ns = self._venue.now_ns
+            for _, tape in self._tapes(symbol, start, min(end, now_ns)):
                 for i, at_ns in enumerate(tape.at_ns):
-                    if at_ns > last:
+                    if at_ns >= now_ns or at_ns > end:
                         break
                     if at_ns >= start and (not is_trade or tape.trade[i] == tape.trade[i]):
                         yield row(tape, i)

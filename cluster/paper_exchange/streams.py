@@ -283,30 +283,33 @@ class TradeHub:
                 data = request.get("data") or {}
                 action = request.get("action")
             except (ValueError, AttributeError):
-                await self._answer("error", {"error_message": "invalid message"})
+                await self._answer(socket, "error", {"error_message": "invalid message"})
                 continue
             if action in ("authenticate", "auth"):
                 key = data.get("key_id", request.get("key"))
                 secret = data.get("secret_key", request.get("secret"))
                 is_authorized = self.venue.is_authentic(key, secret)
                 status = "authorized" if is_authorized else "unauthorized"
-                await self._answer("authorization", {"status": status, "action": "authenticate"})
+                await self._answer(
+                    socket, "authorization", {"status": status, "action": "authenticate"}
+                )
                 if not is_authorized:
                     return
             elif action == "listen" and is_authorized:
                 streams = [s for s in data.get("streams", ()) if s == self.name]
+                await self._answer(socket, "listening", {"streams": streams})
                 self._is_listening = bool(streams)
-                await self._answer("listening", {"streams": streams})
             elif not is_authorized:
                 await self._answer(
-                    "authorization", {"status": "unauthorized", "action": str(action)}
+                    socket, "authorization", {"status": "unauthorized", "action": str(action)}
                 )
             else:
-                await self._answer("error", {"error_message": "unknown action"})
+                await self._answer(socket, "error", {"error_message": "unknown action"})
 
-    async def _answer(self, stream: str, data: dict[str, Any]) -> None:
-        if self._outbox is not None:
-            self._outbox.put(json.dumps({"stream": stream, "data": data}).encode())
+    @staticmethod
+    async def _answer(socket: Socket, stream: str, data: dict[str, Any]) -> None:
+        # Straight to the socket: an answer must leave before a close does.
+        await socket.send(json.dumps({"stream": stream, "data": data}).encode())
 
     def publish(self, updates: Sequence[dict[str, Any]]) -> None:
         """Send trade updates; without a listener they are lost, as at Alpaca."""

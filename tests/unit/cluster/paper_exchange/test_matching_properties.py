@@ -35,7 +35,9 @@ def step() -> SearchStrategy[tuple[Any, ...]]:
         st.tuples(st.just("cancel"), st.integers(0, 30)),
         st.tuples(st.just("replace"), st.integers(0, 30), CENTS, st.integers(1, 40)),
         st.tuples(st.just("split"), st.sampled_from(["2", "7", "0.5"])),
-        st.tuples(st.just("night"),),
+        st.tuples(
+            st.just("night"),
+        ),
     )
 
 
@@ -145,7 +147,7 @@ class Checker:
                 assert order.filled_qty == order.qty
             sibling = core.sibling(order)
             if order.role == "stop_loss" and sibling is not None:
-                assert not {order.status, sibling.status} == {Status.FILLED}
+                assert {order.status, sibling.status} != {Status.FILLED}
         if held < 0:
             intents = {o.position_intent for o in core.orders.values() if o.filled_qty}
             assert "sell_to_open" in intents
