@@ -316,8 +316,7 @@ class MatchingEngine:
         """Route the orders that wait; there is no NBBO until the first quote."""
         self.is_open = True
         for market in self.markets.values():
-            market.bid = market.ask = 0.0
-            market.is_opened = False
+            market.forget_quote()
         for order in self._all_live():
             if order.status is Status.ACCEPTED:
                 order.enter(Status.NEW, at_ns)
@@ -347,9 +346,7 @@ class MatchingEngine:
     def split(self, symbol: str, ratio: Decimal) -> None:
         """Adjust position and prices to a split; resting orders stay as they are."""
         self.ledger.split(symbol, ratio)
-        market = self.markets[symbol]
-        market.previous_close /= float(ratio)
-        market.last /= float(ratio)
+        self.markets[symbol].split(float(ratio))
         self.is_ledger_changed = True
 
     def _auction(

@@ -336,14 +336,21 @@ class Replay:
         if last is None:
             return
         core, day = self.venue.core, last.session.day
-        self._load(last)
+        if last.index:
+            before = self.timeline.sessions[last.index - 1]
+            self._symbols = self.venue.library.session(before.day)
+            for past in range(before.minutes):
+                self._settle_minute(past)
         self._set_previous_closes(day)
         for split in self.venue.library.splits_between(previous_session(day).day, day):
             if split.symbol in core.markets:
-                core.markets[split.symbol].previous_close /= split.ratio
+                core.markets[split.symbol].split(split.ratio)
+        self._load(last)
         core.day_expiry_ns = to_ns(last.session.close)
         if last.kind == "pre_open":
             return
+        for market in core.markets.values():
+            market.forget_quote()
         is_over = last.kind != "minute" or last.minute == last.session.minutes - 1
         minute = last.session.minutes - 1 if last.kind != "minute" else last.minute
         for past in range(minute + 1):
