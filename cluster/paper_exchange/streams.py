@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,8 @@ from cluster.paper_exchange.sockets import Outbox, Receive, Scope, Send, Socket
 
 if TYPE_CHECKING:
     from cluster.paper_exchange.venue import Venue
+
+log = logging.getLogger(__name__)
 
 CHANNELS: Final = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses")
 CHANNEL_OF: Final = {
@@ -35,7 +38,8 @@ AUTH_TIMEOUT_S: Final = 10.0
 SLOW_CLIENT_S: Final = 5.0
 SYMBOL_LIMIT: Final = 30
 _TRADE_QUEUE: Final = 10_000
-_PUBLISH_FAULTS: Final = frozenset({"mute", "duplicate", "poison", "slow"})
+_PUBLISH_FAULTS: Final = frozenset({"mute", "duplicate", "poison"})
+_ERROR: Final = frozenset({"error"})
 _TRADE_FAULTS: Final = frozenset({"mute", "duplicate", "poison", "delay"})
 _REJECT: Final = frozenset({"reject"})
 _ERRORS: Final = {
@@ -84,6 +88,10 @@ class MessageHub:
         try:
             if await self._authenticate(socket):
                 await self._serve(socket)
+        except Exception:
+            # One connection's loop: the client learns of it, the exchange goes on.
+            log.exception("a stream failed", extra={"action": "stream_failed"})
+            await socket.send(error_frame(500))
         finally:
             if self.socket is socket:
                 self.socket = None
@@ -174,8 +182,9 @@ class MessageHub:
         if socket is None or not messages:
             return 0
         if self.venue.faults.rules:
-            if self.venue.faults.hit(f"{self.name}:slow:", frozenset({"slow"})) is not None:
-                await self._drop_slow(socket)
+            rule = self.venue.faults.hit(f"{self.name}:error:", _ERROR)
+            if rule is not None:
+                await self._drop(socket, int(rule.options.get("code", 407)))
                 return 0
             messages = self._disturb(messages)
             if not messages:
@@ -187,21 +196,21 @@ class MessageHub:
         try:
             await asyncio.wait_for(socket.send(frame), SLOW_CLIENT_S)
         except TimeoutError:
-            await self._drop_slow(socket)
+            await self._drop(socket, 407)
             return 0
         return len(messages)
 
-    async def _drop_slow(self, socket: Socket) -> None:
+    async def _drop(self, socket: Socket, code: int) -> None:
         self.socket = None
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(socket.send(error_frame(407)), 1.0)
+            await asyncio.wait_for(socket.send(error_frame(code)), 1.0)
             await asyncio.wait_for(socket.close(1008), 1.0)
 
     def _disturb(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         result: list[dict[str, Any]] = []
         for message in messages:
             subject = f"{self.name}:{CHANNEL_OF[message['T']]}:{message.get('S', '')}"
-            rule = self.venue.faults.hit(subject, _PUBLISH_FAULTS - {"slow"})
+            rule = self.venue.faults.hit(subject, _PUBLISH_FAULTS)
             if rule is None:
                 result.append(message)
             elif rule.action == "poison":

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket as socket_module
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -17,8 +20,11 @@ from alpaca.trading.client import TradingClient
 from alpaca.trading.models import TradeUpdate
 from alpaca.trading.requests import MarketOrderRequest
 from alpaca.trading.stream import TradingStream
-from websockets.exceptions import InvalidStatus
+from websockets.client import ClientProtocol
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.protocol import State
 from websockets.sync.client import ClientConnection
+from websockets.uri import parse_uri
 
 from tests.exchange_fixture import (
     KEY,
@@ -147,15 +153,52 @@ def test_data_when_a_second_connection_then_406_until_the_first_has_gone(
     authenticated(stack, exchange)
 
 
-def test_data_when_client_is_slow_then_407(
-    stack: ExitStack, exchange: ExchangeProcess, driver: LockstepDriver
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [({}, 407, "slow client"), ({"code": 500}, 500, "internal error")],
+)
+def test_data_when_the_server_gives_up_then_the_error_says_so(
+    stack: ExitStack,
+    exchange: ExchangeProcess,
+    driver: LockstepDriver,
+    options: dict[str, int],
+    code: int,
+    message: str,
 ) -> None:
     driver.ensure_open()
     socket = authenticated(stack, exchange)
     ask(socket, {"action": "subscribe", "quotes": ["ALFA"]})
-    exchange.fault("^data:slow", "slow")
+    exchange.fault("^data:error", "error", **options)
     assert driver.step()["data_messages"] == 0
-    assert msgpack.unpackb(socket.recv(timeout=5)) == error(407, "slow client")
+    assert msgpack.unpackb(socket.recv(timeout=5)) == error(code, message)
+    with pytest.raises(ConnectionClosed):
+        socket.recv(timeout=5)
+
+
+def test_data_when_a_real_client_does_not_read_then_407_or_a_cut_and_the_clock_goes_on(
+    wave_source: str, tmp_path: Path
+) -> None:
+    with (
+        ExchangeProcess(wave_source, tmp_path, "--speed", "20000") as process,
+        socket_module.create_connection(("127.0.0.1", process.port)) as raw,
+    ):
+        raw.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, 4096)
+        protocol = ClientProtocol(parse_uri(process.ws_url + "/v2/iex"))
+        protocol.send_request(protocol.connect())
+        for message in (
+            {"action": "auth", "key": KEY, "secret": SECRET},
+            {"action": "subscribe", "quotes": ["*"], "bars": ["*"], "trades": ["*"]},
+        ):
+            raw.sendall(b"".join(protocol.data_to_send()))
+            time.sleep(0.2)
+            if protocol.state is not State.OPEN:
+                protocol.receive_data(raw.recv(4096))
+            protocol.send_binary(msgpack.packb(message))
+        raw.sendall(b"".join(protocol.data_to_send()))
+        wait_until(lambda: process.state()["connections"]["data"] == 1)
+        wait_until(lambda: process.state()["connections"]["data"] == 0, within_s=30)
+        seq = process.state()["seq"]
+        wait_until(lambda: process.state()["seq"] > seq or process.state()["finished"])
 
 
 def test_data_when_sip_on_the_free_plan_then_409(
