@@ -289,11 +289,9 @@ class MatchingEngine:
         self.emit(status.value, order, at_ns)
         if not with_group:
             return
-        others = [self.orders[leg_id] for leg_id in order.leg_ids]
-        if order.role in ("take_profit", "stop_loss"):
-            sibling = self.sibling(order)
-            others = [sibling] if sibling is not None else []
-        for other in others:
+        # When one order of a group is cancelled, every open one of it is.
+        parent = self.orders[order.parent_id] if order.parent_id else order
+        for other in (parent, *(self.orders[leg_id] for leg_id in parent.leg_ids)):
             if not other.is_terminal:
                 self.finish(other, status, at_ns, with_group=False)
 

@@ -70,6 +70,8 @@ class Replay:
                 self.is_matched = False
         if not progress.now_ns:
             venue.journal.advance(Progress(0, 0, self.step.at_ns))
+            venue.core.day_expiry_ns = to_ns(self.step.session.close)
+            self._set_previous_closes(self.step.session.day)
         self._resume(timeline.step(progress.matched) if progress.matched else None)
 
     # -- walking --------------------------------------------------------------
@@ -347,6 +349,8 @@ class Replay:
                 core.markets[split.symbol].split(split.ratio)
         self._load(last)
         core.day_expiry_ns = to_ns(last.session.close)
+        # A cancel that was asked for before the end is carried out now.
+        self.venue.complete_cancels()
         if last.kind == "pre_open":
             return
         for market in core.markets.values():

@@ -138,6 +138,38 @@ def test_orders_when_listed_then_status_symbols_side_limit_and_direction_filter(
     assert ids(until=second.submitted_at) == [second.id, first.id]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/orders?limit=many",
+        "/v2/orders?status=odd",
+        "/v2/account/activities/FILL?page_size=-1",
+        "/v2/orders?after=yesterday",
+        "/v2/account/portfolio/history?timeframe=2Days",
+        "/v2/stocks/bars?symbols=ALFA&timeframe=1Min&limit=x",
+        "/v2/stocks/bars?symbols=ALFA&timeframe=1Min&start=soon",
+        "/v2/stocks/bars?symbols=ALFA&timeframe=1Min&page_token=zzz",
+        "/v1/corporate-actions?start=soon",
+    ],
+)
+def test_request_when_a_parameter_is_garbled_then_a_refusal_and_no_crash(
+    exchange: ExchangeProcess, path: str
+) -> None:
+    answer = exchange.request("GET", path)
+    assert answer.status_code in (400, 422)
+    assert answer.json()["message"]
+
+
+def test_request_when_the_path_is_unknown_then_404(exchange: ExchangeProcess) -> None:
+    assert exchange.request("GET", "/v2/nothing").status_code == 404
+
+
+def test_order_when_the_body_is_garbled_then_422(exchange: ExchangeProcess) -> None:
+    for body in (b"{", b"[]", b'{"symbol":"ALFA","qty":"x","side":"buy","type":"market"}'):
+        answer = exchange.request("POST", "/v2/orders", data=body)
+        assert (answer.status_code, answer.json()["code"]) == (422, 40010001)
+
+
 def test_order_when_looked_up_by_either_id_then_the_same(
     trading: TradingClient, symbol: str
 ) -> None:

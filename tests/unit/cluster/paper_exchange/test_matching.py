@@ -284,6 +284,21 @@ def test_oco_when_one_leg_is_cancelled_then_both_are() -> None:
     assert market.core.qty_available("AAA") == 10
 
 
+def test_cancel_when_a_leg_of_a_waiting_bracket_then_the_whole_group_goes() -> None:
+    market = Market()
+    entry = market.send(
+        "buy",
+        10,
+        limit_price="90",
+        order_class="bracket",
+        take_profit={"limit_price": "110"},
+        stop_loss={"stop_price": "85"},
+    )
+    target, stop = market.core.legs(entry)
+    market.cancel(target)
+    assert {entry.status, target.status, stop.status} == {Status.CANCELED}
+
+
 def test_cancel_when_a_fill_overtakes_it_then_filled() -> None:
     market = Market()
     order = market.send("buy", 10, limit_price="99")
