@@ -289,11 +289,9 @@ class MatchingEngine:
         self.emit(status.value, order, at_ns)
         if not with_group:
             return
-        others = [self.orders[leg_id] for leg_id in order.leg_ids]
-        if order.role in ("take_profit", "stop_loss"):
-            sibling = self.sibling(order)
-            others = [sibling] if sibling is not None else []
-        for other in others:
+        # When one order of a group is cancelled, every open one of it is.
+        parent = self.orders[order.parent_id] if order.parent_id else order
+        for other in (parent, *(self.orders[leg_id] for leg_id in parent.leg_ids)):
             if not other.is_terminal:
                 self.finish(other, status, at_ns, with_group=False)
 
@@ -316,8 +314,7 @@ class MatchingEngine:
         """Route the orders that wait; there is no NBBO until the first quote."""
         self.is_open = True
         for market in self.markets.values():
-            market.bid = market.ask = 0.0
-            market.is_opened = False
+            market.forget_quote()
         for order in self._all_live():
             if order.status is Status.ACCEPTED:
                 order.enter(Status.NEW, at_ns)
@@ -347,9 +344,7 @@ class MatchingEngine:
     def split(self, symbol: str, ratio: Decimal) -> None:
         """Adjust position and prices to a split; resting orders stay as they are."""
         self.ledger.split(symbol, ratio)
-        market = self.markets[symbol]
-        market.previous_close /= float(ratio)
-        market.last /= float(ratio)
+        self.markets[symbol].split(float(ratio))
         self.is_ledger_changed = True
 
     def _auction(

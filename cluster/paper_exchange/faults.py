@@ -21,7 +21,8 @@ HTTP
     for `drop`.
 Streams
     `mute` (say nothing), `duplicate` (`times`), `poison` (`fields`: values put
-    over the message's), `delay` (`delay_s`, trade updates), `slow` (error 407),
+    over the message's), `delay` (`delay_s`, trade updates), `error` (`code`, on
+    data: 407 by default, then the connection ends; matched as `"data:error:"`),
     `reject` (at connect: 406 on data, 429 on trades).
 """
 
@@ -43,7 +44,7 @@ ACTIONS: Final = frozenset(
         "mute",
         "duplicate",
         "poison",
-        "slow",
+        "error",
         "reject",
     }
 )

@@ -41,6 +41,16 @@ class Market:
     previous_close: float = 0.0
     is_opened: bool = False
 
+    def forget_quote(self) -> None:
+        """A session begins: there is no NBBO until its first quote."""
+        self.bid = self.ask = 0.0
+        self.is_opened = False
+
+    def split(self, ratio: float) -> None:
+        """Yesterday's prices as they read after a split."""
+        self.previous_close /= ratio
+        self.last /= ratio
+
     @property
     def has_nbbo(self) -> bool:
         """Both sides are quoted and not crossed."""

@@ -135,6 +135,21 @@ def decimal_field(body: dict[str, Any], name: str) -> Decimal | None:
     return number
 
 
+def whole_number(value: str | None, name: str, default: int, most: int) -> int:
+    """A count among the query parameters, at most `most`.
+
+    Raises
+    ------
+    Refused
+        The parameter is there but is no positive whole number.
+    """
+    if not value:
+        return default
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise malformed(f"{name} is not a positive whole number")
+    return min(int(value), most)
+
+
 def _check_quantity(terms: OrderTerms) -> None:
     amount = terms.qty if terms.qty is not None else terms.notional
     assert amount is not None

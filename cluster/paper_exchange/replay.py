@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _EXCHANGE: Final = "V"
 _TAPE: Final = "C"
+# What the event loop's timer can tell apart, in wall-clock nanoseconds.
+_TIMER_NS: Final = 1_000_000
 
 
 def _stamp(at_ns: int) -> Any:
@@ -68,6 +70,8 @@ class Replay:
                 self.is_matched = False
         if not progress.now_ns:
             venue.journal.advance(Progress(0, 0, self.step.at_ns))
+            venue.core.day_expiry_ns = to_ns(self.step.session.close)
+            self._set_previous_closes(self.step.session.day)
         self._resume(timeline.step(progress.matched) if progress.matched else None)
 
     # -- walking --------------------------------------------------------------
@@ -284,7 +288,7 @@ class Replay:
         self._load(step)
         venue.clock = simulated
         resumed_ns = venue.journal.progress.now_ns
-        for due in self._due_groups(step.minute, resumed_ns, MINUTE_NS / 1e4 * speed):
+        for due in self._due_groups(step.minute, resumed_ns, _TIMER_NS * speed):
             wait_s = start_wall + (due[-1][0] - start_ns) * per_ns - loop.time()
             await asyncio.sleep(max(wait_s, 0))
             messages: list[dict[str, Any]] = []
@@ -334,14 +338,23 @@ class Replay:
         if last is None:
             return
         core, day = self.venue.core, last.session.day
-        self._load(last)
+        if last.index:
+            before = self.timeline.sessions[last.index - 1]
+            self._symbols = self.venue.library.session(before.day)
+            for past in range(before.minutes):
+                self._settle_minute(past)
         self._set_previous_closes(day)
         for split in self.venue.library.splits_between(previous_session(day).day, day):
             if split.symbol in core.markets:
-                core.markets[split.symbol].previous_close /= split.ratio
+                core.markets[split.symbol].split(split.ratio)
+        self._load(last)
         core.day_expiry_ns = to_ns(last.session.close)
+        # A cancel that was asked for before the end is carried out now.
+        self.venue.complete_cancels()
         if last.kind == "pre_open":
             return
+        for market in core.markets.values():
+            market.forget_quote()
         is_over = last.kind != "minute" or last.minute == last.session.minutes - 1
         minute = last.session.minutes - 1 if last.kind != "minute" else last.minute
         for past in range(minute + 1):

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from cluster.paper_exchange.order_request import whole_number
 from cluster.paper_exchange.orders import derived_id, rfc3339, to_datetime, to_ns
 from cluster.paper_exchange.refusal import Refused
 from cluster.paper_exchange.replay import daily_bar
@@ -152,10 +153,11 @@ class DataRoutes:
         self, row: Callable[[SymbolSession, int], Row], *, is_trade: bool
     ) -> Callable[[str, int, int], Iterable[Row]]:
         def rows(symbol: str, start: int, end: int) -> Iterable[Row]:
-            last = min(end, self._venue.now_ns)
-            for _, tape in self._tapes(symbol, start, last):
+            # An event at the clock's very instant belongs to the minute that begins.
+            now_ns = self._venue.now_ns
+            for _, tape in self._tapes(symbol, start, min(end, now_ns)):
                 for i, at_ns in enumerate(tape.at_ns):
-                    if at_ns > last:
+                    if at_ns >= now_ns or at_ns > end:
                         break
                     if at_ns >= start and (not is_trade or tape.trade[i] == tape.trade[i]):
                         yield row(tape, i)
@@ -284,8 +286,8 @@ class DataRoutes:
             and start <= _article_ns(article) <= min(end, self._venue.now_ns)
         ]
         chosen.sort(key=_article_ns, reverse=query.get("sort", "desc") != "asc")
-        first = int(query.get("page_token") or 0)
-        limit = min(int(query.get("limit") or 10), _NEWS_PAGE)
+        first = whole_number(query.get("page_token"), "page_token", 0, len(chosen))
+        limit = whole_number(query.get("limit"), "limit", 10, _NEWS_PAGE)
         token = str(first + limit) if first + limit < len(chosen) else None
         return JSONResponse({"news": chosen[first : first + limit], "next_page_token": token})
 
@@ -294,8 +296,11 @@ class DataRoutes:
         query = request.query_params
         symbols = set(_symbols(request))
         types = set((query.get("types") or "forward_split,reverse_split").split(","))
-        start = date.fromisoformat((query.get("start") or "1990-01-01")[:10])
-        end = date.fromisoformat((query.get("end") or "9999-12-31")[:10])
+        try:
+            start = date.fromisoformat((query.get("start") or "1990-01-01")[:10])
+            end = date.fromisoformat((query.get("end") or "9999-12-31")[:10])
+        except ValueError as error:
+            raise Refused(400, None, "invalid date") from error
         today = eastern_date(self._now())
         answer: dict[str, list[Row]] = {}
         for split in self._library.splits_between(start - timedelta(days=1), end):
@@ -347,7 +352,7 @@ class DataRoutes:
         query = request.query_params
         start, end = self._range(request)
         self._check_feed(request, end)
-        limit = min(int(query.get("limit") or 1_000), _PAGE)
+        limit = whole_number(query.get("limit"), "limit", 1_000, _PAGE)
         is_descending = query.get("sort") == "desc"
         symbols = sorted(set(_symbols(request)))
         after_symbol, after = _read_token(query.get("page_token"))

@@ -19,7 +19,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cluster.paper_exchange.ledger import Position, to_decimal
-from cluster.paper_exchange.order_request import decimal_field, malformed, parse_terms
+from cluster.paper_exchange.order_request import (
+    decimal_field,
+    malformed,
+    parse_terms,
+    whole_number,
+)
 from cluster.paper_exchange.orders import ZERO, Order, asset_id, text, to_datetime, to_ns
 from cluster.paper_exchange.refusal import NOT_FOUND, Refused, position_not_found, unprocessable
 from cluster.paper_exchange.venue import Venue
@@ -164,7 +169,8 @@ class TradingRoutes:
         """Executions, paged by the id of the last one seen."""
         query = request.query_params
         kinds = request.path_params.get("kind") or query.get("activity_types") or "FILL"
-        size = min(int(query.get("page_size") or _MAX_ACTIVITIES), _MAX_ACTIVITIES)
+        most = _MAX_ACTIVITIES
+        size = whole_number(query.get("page_size"), "page_size", most, most)
         rows = list(self._core.activities) if "FILL" in kinds.split(",") else []
         day, after, until = (_date_or_time(query.get(k)) for k in ("date", "after", "until"))
         if day is not None:
@@ -198,7 +204,7 @@ class TradingRoutes:
         status = query.get("status") or "open"
         if status not in ("open", "closed", "all"):
             raise malformed(f"invalid status: {status}")
-        limit = min(int(query.get("limit") or 50), _MAX_ORDERS)
+        limit = whole_number(query.get("limit"), "limit", 50, _MAX_ORDERS)
         is_nested = query.get("nested", "").lower() == "true"
         chosen: Iterable[Order] = self._core.orders.values()
         if status == "open":

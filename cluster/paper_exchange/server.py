@@ -40,6 +40,8 @@ HOST: Final = "127.0.0.1"
 USAGE_ERROR: Final = 2
 _REQUESTS_PER_MINUTE: Final = 200
 _SHUTDOWN_S: Final = 1
+# A pooled client connection must not be closed under a request that is on its way.
+_KEEP_ALIVE_S: Final = 600
 
 
 def parser() -> argparse.ArgumentParser:
@@ -180,6 +182,7 @@ async def _serve(app: Any, replay: Replay, listener: socket.socket, speed: float
         lifespan="off",
         loop="asyncio",
         access_log=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         log_level="critical",
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,8 @@ from cluster.paper_exchange.sockets import Outbox, Receive, Scope, Send, Socket
 
 if TYPE_CHECKING:
     from cluster.paper_exchange.venue import Venue
+
+log = logging.getLogger(__name__)
 
 CHANNELS: Final = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses")
 CHANNEL_OF: Final = {
@@ -35,7 +38,8 @@ AUTH_TIMEOUT_S: Final = 10.0
 SLOW_CLIENT_S: Final = 5.0
 SYMBOL_LIMIT: Final = 30
 _TRADE_QUEUE: Final = 10_000
-_PUBLISH_FAULTS: Final = frozenset({"mute", "duplicate", "poison", "slow"})
+_PUBLISH_FAULTS: Final = frozenset({"mute", "duplicate", "poison"})
+_ERROR: Final = frozenset({"error"})
 _TRADE_FAULTS: Final = frozenset({"mute", "duplicate", "poison", "delay"})
 _REJECT: Final = frozenset({"reject"})
 _ERRORS: Final = {
@@ -84,6 +88,10 @@ class MessageHub:
         try:
             if await self._authenticate(socket):
                 await self._serve(socket)
+        except Exception:
+            # One connection's loop: the client learns of it, the exchange goes on.
+            log.exception("a stream failed", extra={"action": "stream_failed"})
+            await socket.send(error_frame(500))
         finally:
             if self.socket is socket:
                 self.socket = None
@@ -174,8 +182,9 @@ class MessageHub:
         if socket is None or not messages:
             return 0
         if self.venue.faults.rules:
-            if self.venue.faults.hit(f"{self.name}:slow:", frozenset({"slow"})) is not None:
-                await self._drop_slow(socket)
+            rule = self.venue.faults.hit(f"{self.name}:error:", _ERROR)
+            if rule is not None:
+                await self._drop(socket, int(rule.options.get("code", 407)))
                 return 0
             messages = self._disturb(messages)
             if not messages:
@@ -187,21 +196,21 @@ class MessageHub:
         try:
             await asyncio.wait_for(socket.send(frame), SLOW_CLIENT_S)
         except TimeoutError:
-            await self._drop_slow(socket)
+            await self._drop(socket, 407)
             return 0
         return len(messages)
 
-    async def _drop_slow(self, socket: Socket) -> None:
+    async def _drop(self, socket: Socket, code: int) -> None:
         self.socket = None
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(socket.send(error_frame(407)), 1.0)
+            await asyncio.wait_for(socket.send(error_frame(code)), 1.0)
             await asyncio.wait_for(socket.close(1008), 1.0)
 
     def _disturb(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         result: list[dict[str, Any]] = []
         for message in messages:
             subject = f"{self.name}:{CHANNEL_OF[message['T']]}:{message.get('S', '')}"
-            rule = self.venue.faults.hit(subject, _PUBLISH_FAULTS - {"slow"})
+            rule = self.venue.faults.hit(subject, _PUBLISH_FAULTS)
             if rule is None:
                 result.append(message)
             elif rule.action == "poison":
@@ -283,30 +292,33 @@ class TradeHub:
                 data = request.get("data") or {}
                 action = request.get("action")
             except (ValueError, AttributeError):
-                await self._answer("error", {"error_message": "invalid message"})
+                await self._answer(socket, "error", {"error_message": "invalid message"})
                 continue
             if action in ("authenticate", "auth"):
                 key = data.get("key_id", request.get("key"))
                 secret = data.get("secret_key", request.get("secret"))
                 is_authorized = self.venue.is_authentic(key, secret)
                 status = "authorized" if is_authorized else "unauthorized"
-                await self._answer("authorization", {"status": status, "action": "authenticate"})
+                await self._answer(
+                    socket, "authorization", {"status": status, "action": "authenticate"}
+                )
                 if not is_authorized:
                     return
             elif action == "listen" and is_authorized:
                 streams = [s for s in data.get("streams", ()) if s == self.name]
+                await self._answer(socket, "listening", {"streams": streams})
                 self._is_listening = bool(streams)
-                await self._answer("listening", {"streams": streams})
             elif not is_authorized:
                 await self._answer(
-                    "authorization", {"status": "unauthorized", "action": str(action)}
+                    socket, "authorization", {"status": "unauthorized", "action": str(action)}
                 )
             else:
-                await self._answer("error", {"error_message": "unknown action"})
+                await self._answer(socket, "error", {"error_message": "unknown action"})
 
-    async def _answer(self, stream: str, data: dict[str, Any]) -> None:
-        if self._outbox is not None:
-            self._outbox.put(json.dumps({"stream": stream, "data": data}).encode())
+    @staticmethod
+    async def _answer(socket: Socket, stream: str, data: dict[str, Any]) -> None:
+        # Straight to the socket: an answer must leave before a close does.
+        await socket.send(json.dumps({"stream": stream, "data": data}).encode())
 
     def publish(self, updates: Sequence[dict[str, Any]]) -> None:
         """Send trade updates; without a listener they are lost, as at Alpaca."""
