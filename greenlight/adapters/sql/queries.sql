@@ -1,0 +1,294 @@
+-- Every statement the store runs, by name. Bulk writes use COPY and are built
+-- in the adapter from their table's columns.
+
+-- life ------------------------------------------------------------------------
+
+-- name: insert_run
+-- A repeated run_id is left as it was.
+INSERT INTO runs (run_id, started_at, account_kind, account_number, source,
+                  is_synthetic, start_cash_usd, fingerprint)
+VALUES (%(run_id)s, %(started_at)s, %(account_kind)s, %(account_number)s, %(source)s,
+        %(is_synthetic)s, %(start_cash_usd)s, %(fingerprint)s)
+ON CONFLICT (run_id) DO NOTHING;
+
+-- name: latest_run
+-- The run that started last, whatever its clock said.
+SELECT run_id, started_at, account_kind, account_number, source, is_synthetic,
+       start_cash_usd, fingerprint
+FROM runs ORDER BY seq DESC LIMIT 1;
+
+-- fencing ---------------------------------------------------------------------
+
+-- name: take_epoch
+-- The next epoch of a holder; waits for intents that are being recorded.
+INSERT INTO epochs (holder, epoch) VALUES (%(holder)s, 1)
+ON CONFLICT (holder) DO UPDATE SET epoch = epochs.epoch + 1
+RETURNING epoch;
+
+-- name: share_epoch
+-- The current epoch, kept current until this transaction ends.
+SELECT epoch FROM epochs WHERE holder = %(holder)s FOR SHARE;
+
+-- decisions -------------------------------------------------------------------
+
+-- name: lock_chain
+-- The end of the chain, held until this transaction ends.
+SELECT seq, row_hash FROM chain_head FOR UPDATE;
+
+-- name: has_decision
+-- Whether a decision is stored.
+SELECT 1 FROM decisions WHERE decision_id = %(decision_id)s;
+
+-- name: insert_decision
+-- Append a link of the chain.
+INSERT INTO decisions (seq, decision_id, at, kind, verdict, symbol, strategy, reason,
+                       figures, previous_hash, row_hash)
+VALUES (%(seq)s, %(decision_id)s, %(at)s, %(kind)s, %(verdict)s, %(symbol)s, %(strategy)s,
+        %(reason)s, %(figures)s, %(previous_hash)s, %(row_hash)s);
+
+-- name: move_chain
+-- The chain ends at the row that was appended.
+UPDATE chain_head SET seq = %(seq)s, row_hash = %(row_hash)s;
+
+-- name: decision
+-- One decision by its id.
+SELECT seq, decision_id, at, kind, verdict, symbol, strategy, reason, figures,
+       previous_hash, row_hash
+FROM decisions WHERE decision_id = %(decision_id)s;
+
+-- name: decisions
+-- The last so many decisions of a window, in the order of the chain.
+SELECT * FROM (
+    SELECT seq, decision_id, at, kind, verdict, symbol, strategy, reason, figures,
+           previous_hash, row_hash
+    FROM decisions
+    WHERE (%(start)s::timestamptz IS NULL OR at >= %(start)s)
+      AND (%(end)s::timestamptz IS NULL OR at < %(end)s)
+      AND (%(symbol)s::text IS NULL OR symbol = %(symbol)s)
+    ORDER BY seq DESC LIMIT %(limit)s
+) AS latest ORDER BY seq;
+
+-- orders ----------------------------------------------------------------------
+
+-- name: insert_order
+-- An intent; one that is there already is left as it was.
+INSERT INTO orders (client_order_id, decision_id, role, attempt, symbol, side, kind, qty,
+                    limit_price, stop_price, time_in_force, replaces, holder, epoch, at,
+                    status, updated_at)
+VALUES (%(client_order_id)s, %(decision_id)s, %(role)s, %(attempt)s, %(symbol)s, %(side)s,
+        %(kind)s, %(qty)s, %(limit_price)s, %(stop_price)s, %(time_in_force)s, %(replaces)s,
+        %(holder)s, %(epoch)s, %(at)s, 'intended', %(at)s)
+ON CONFLICT (client_order_id) DO NOTHING;
+
+-- name: upsert_leg
+-- A leg that the broker made; what is known of it already never goes back.
+INSERT INTO orders (client_order_id, parent_client_order_id, decision_id, role, attempt, symbol,
+                    side, kind, qty, limit_price, stop_price, time_in_force, replaces, holder,
+                    epoch, at, order_id, status, filled_qty, updated_at)
+VALUES (%(client_order_id)s, %(parent)s, %(decision_id)s, %(role)s, %(attempt)s, %(symbol)s,
+        %(side)s, %(kind)s, %(qty)s, %(limit_price)s, %(stop_price)s, %(time_in_force)s,
+        %(replaces)s, %(holder)s, %(epoch)s, %(at)s, %(order_id)s, %(status)s, %(filled_qty)s,
+        %(updated_at)s)
+ON CONFLICT DO NOTHING;
+
+-- name: order
+-- One order by our id.
+SELECT client_order_id, decision_id, role, attempt, symbol, side, kind, qty, limit_price,
+       stop_price, time_in_force, replaces, holder, epoch, at, order_id, status, filled_qty,
+       reason, updated_at
+FROM orders WHERE client_order_id = %(client_order_id)s;
+
+-- name: lock_order
+-- One order by our id, held until this transaction ends.
+SELECT client_order_id, decision_id, role, attempt, symbol, side, kind, qty, limit_price,
+       stop_price, time_in_force, replaces, holder, epoch, at, order_id, status, filled_qty,
+       reason, updated_at
+FROM orders WHERE client_order_id = %(client_order_id)s FOR UPDATE;
+
+-- name: lock_broker_order
+-- One order by the broker's id, held until this transaction ends.
+SELECT client_order_id, decision_id, role, attempt, symbol, side, kind, qty, limit_price,
+       stop_price, time_in_force, replaces, holder, epoch, at, order_id, status, filled_qty,
+       reason, updated_at
+FROM orders WHERE order_id = %(order_id)s FOR UPDATE;
+
+-- name: open_orders
+-- Orders that are not at their end, oldest first.
+SELECT client_order_id, decision_id, role, attempt, symbol, side, kind, qty, limit_price,
+       stop_price, time_in_force, replaces, holder, epoch, at, order_id, status, filled_qty,
+       reason, updated_at
+FROM orders
+WHERE status NOT IN ('filled', 'canceled', 'expired', 'replaced', 'refused')
+  AND (%(symbol)s::text IS NULL OR symbol = %(symbol)s)
+ORDER BY at, seq;
+
+-- name: update_order
+-- What became of an order; the broker's id stays once known.
+UPDATE orders SET order_id = coalesce(order_id, %(order_id)s), status = %(status)s,
+                  filled_qty = %(filled_qty)s, reason = coalesce(%(reason)s, reason),
+                  updated_at = %(updated_at)s
+WHERE client_order_id = %(client_order_id)s;
+
+-- fills, positions, trades ----------------------------------------------------
+
+-- name: lock_symbol
+-- Bookings of one symbol take turns, also while it has no position row.
+SELECT pg_advisory_xact_lock(hashtextextended('greenlight position ' || %(symbol)s, 0));
+
+-- name: has_fill
+-- Whether a fill is booked.
+SELECT 1 FROM fills WHERE order_id = %(order_id)s AND cum_qty = %(cum_qty)s;
+
+-- name: insert_fill
+-- One fill, attributed to the position it changed.
+INSERT INTO fills (order_id, cum_qty, execution_id, client_order_id, symbol, side, qty, price,
+                   at, fees_usd, position_id)
+VALUES (%(order_id)s, %(cum_qty)s, %(execution_id)s, %(client_order_id)s, %(symbol)s, %(side)s,
+        %(qty)s, %(price)s, %(at)s, %(fees_usd)s, %(position_id)s)
+ON CONFLICT (order_id, cum_qty) DO NOTHING;
+
+-- name: position
+-- The open position of a symbol.
+SELECT position_id, symbol, strategy, qty, cost_usd, realized_usd, stop_price, target_price,
+       opened_at, exit_by, closed_at
+FROM positions WHERE symbol = %(symbol)s AND closed_at IS NULL;
+
+-- name: lock_position
+-- The open position of a symbol, held until this transaction ends.
+SELECT position_id, symbol, strategy, qty, cost_usd, realized_usd, stop_price, target_price,
+       opened_at, exit_by, closed_at
+FROM positions WHERE symbol = %(symbol)s AND closed_at IS NULL FOR UPDATE;
+
+-- name: open_positions
+-- All open positions.
+SELECT position_id, symbol, strategy, qty, cost_usd, realized_usd, stop_price, target_price,
+       opened_at, exit_by, closed_at
+FROM positions WHERE closed_at IS NULL ORDER BY symbol;
+
+-- name: closed_positions
+-- Positions closed at or after an instant, in the order of closing.
+SELECT position_id, symbol, strategy, qty, cost_usd, realized_usd, stop_price, target_price,
+       opened_at, exit_by, closed_at
+FROM positions WHERE closed_at >= %(start)s ORDER BY closed_at, position_id;
+
+-- name: position_ids
+-- Ids taken by positions of one entry decision.
+SELECT position_id FROM positions
+WHERE position_id = %(position_id)s OR starts_with(position_id, %(position_id)s || '.');
+
+-- name: insert_position
+-- A position that a fill opened.
+INSERT INTO positions (position_id, symbol, strategy, qty, cost_usd, realized_usd, stop_price,
+                       target_price, opened_at, exit_by, closed_at)
+VALUES (%(position_id)s, %(symbol)s, %(strategy)s, %(qty)s, %(cost_usd)s, %(realized_usd)s,
+        %(stop_price)s, %(target_price)s, %(opened_at)s, %(exit_by)s, %(closed_at)s);
+
+-- name: update_position
+-- What a fill or a split made of an open position.
+UPDATE positions SET qty = %(qty)s, cost_usd = %(cost_usd)s, realized_usd = %(realized_usd)s,
+                     stop_price = %(stop_price)s, target_price = %(target_price)s,
+                     closed_at = %(closed_at)s
+WHERE position_id = %(position_id)s;
+
+-- name: position_fills
+-- All fills of a position with their fees, in the order of booking.
+SELECT execution_id, order_id, client_order_id, symbol, side, qty, price, cum_qty, at, fees_usd
+FROM fills WHERE position_id = %(position_id)s ORDER BY seq;
+
+-- name: fills
+-- The last so many fills from an instant on, oldest first.
+SELECT * FROM (
+    SELECT execution_id, order_id, client_order_id, symbol, side, qty, price, cum_qty, at, seq
+    FROM fills
+    WHERE (%(start)s::timestamptz IS NULL OR at >= %(start)s)
+    ORDER BY at DESC, seq DESC LIMIT %(limit)s
+) AS latest ORDER BY at, seq;
+
+-- name: insert_trade
+-- A closed round trip.
+INSERT INTO trades (position_id, symbol, strategy, qty, entry_price, exit_price, opened_at,
+                    closed_at, pnl_usd, fees_usd, exit_reason)
+VALUES (%(position_id)s, %(symbol)s, %(strategy)s, %(qty)s, %(entry_price)s, %(exit_price)s,
+        %(opened_at)s, %(closed_at)s, %(pnl_usd)s, %(fees_usd)s, %(exit_reason)s);
+
+-- name: trades
+-- The last so many trades closed from an instant on, oldest first.
+SELECT * FROM (
+    SELECT position_id, symbol, strategy, qty, entry_price, exit_price, opened_at, closed_at,
+           pnl_usd, fees_usd, exit_reason
+    FROM trades
+    WHERE (%(start)s::timestamptz IS NULL OR closed_at >= %(start)s)
+    ORDER BY closed_at DESC, position_id DESC LIMIT %(limit)s
+) AS latest ORDER BY closed_at, position_id;
+
+-- name: cash
+-- Start cash of the account's first run, plus sells, less buys and fees since.
+SELECT first.start_cash_usd + coalesce((
+    SELECT sum(CASE side WHEN 'sell' THEN qty * price ELSE -qty * price END - fees_usd)
+    FROM fills WHERE fills.at >= first.started_at), 0)
+FROM runs AS first
+WHERE first.account_number = (SELECT account_number FROM runs ORDER BY seq DESC LIMIT 1)
+ORDER BY first.seq LIMIT 1;
+
+-- evidence --------------------------------------------------------------------
+
+-- name: bars
+-- Bars of a symbol and timeframe that start inside a window.
+SELECT symbol, starts_at, ends_at, open, high, low, close, volume
+FROM bars
+WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s
+  AND starts_at >= %(start)s AND starts_at < %(end)s
+ORDER BY starts_at;
+
+-- name: equity
+-- Marks of a source inside a window.
+SELECT at, equity_usd, cash_usd, exposure_usd, source
+FROM equity WHERE source = %(source)s AND at >= %(start)s AND at < %(end)s ORDER BY at;
+
+-- name: heartbeat_minutes
+-- Minutes inside a window in which a component was at work.
+SELECT DISTINCT date_trunc('minute', at, 'UTC') AS minute
+FROM heartbeats
+WHERE component = %(component)s AND at >= %(start)s AND at < %(end)s
+ORDER BY minute;
+
+-- name: coverage
+-- Coverage readings inside a window, in the order of time and writing.
+SELECT position_id, symbol, at, position_qty, covered_qty
+FROM coverage WHERE at >= %(start)s AND at < %(end)s ORDER BY at, seq;
+
+-- halts, strategy memory, evaluations -----------------------------------------
+
+-- name: insert_halt
+-- Entries are halted.
+INSERT INTO halts (at, until, reason) VALUES (%(at)s, %(until)s, %(reason)s);
+
+-- name: halts_in_force
+-- Halts that nobody lifted and that have not run out.
+SELECT halt_id, at, until, reason, lifted_at, lifted_reason
+FROM halts WHERE lifted_at IS NULL AND (until IS NULL OR until > %(now)s) ORDER BY halt_id;
+
+-- name: lift_halts
+-- Lift all halts in force.
+UPDATE halts SET lifted_at = %(at)s, lifted_reason = %(reason)s
+WHERE lifted_at IS NULL AND (until IS NULL OR until > %(at)s);
+
+-- name: upsert_strategy_state
+-- Replace what a strategy remembers of a symbol.
+INSERT INTO strategy_states (strategy, symbol, at, figures)
+VALUES (%(strategy)s, %(symbol)s, %(at)s, %(figures)s)
+ON CONFLICT (strategy, symbol) DO UPDATE SET at = excluded.at, figures = excluded.figures;
+
+-- name: strategy_states
+-- What a strategy remembers, by symbol.
+SELECT strategy, symbol, at, figures
+FROM strategy_states WHERE strategy = %(strategy)s ORDER BY symbol;
+
+-- name: insert_evaluation
+-- A repeated instant is left as it was.
+INSERT INTO readiness (at, evaluation) VALUES (%(at)s, %(evaluation)s)
+ON CONFLICT (at) DO NOTHING;
+
+-- name: evaluations
+-- Evaluations inside a window, oldest first.
+SELECT at, evaluation FROM readiness WHERE at >= %(start)s AND at < %(end)s ORDER BY at;

@@ -1,0 +1,563 @@
+"""The store on PostgreSQL, with or without TimescaleDB.
+
+Before it stand the actors, which hand over what was decided and what happened;
+after it whatever reads the record. Decided here: what is one transaction, what
+waits for whom (the chain's end, a holder's epoch, a symbol's position), and
+which writes may be lost with the last moments before a crash of the machine:
+bulk recordings and strategy memory (both can be made again) do not wait for
+the disk; orders, fills, decisions, equity and evaluations do. What a fill or a
+report does to the ledger is the domain's (`greenlight.domain.ledger`).
+
+A position monitor imports this file, so it stays light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+
+from greenlight.adapters import timescale_bulk as bulk
+from greenlight.adapters import timescale_rows as rows
+from greenlight.adapters import timescale_schema as schema
+from greenlight.adapters.timescale_pool import Connection, ConnectionPool
+from greenlight.adapters.timescale_schema import migrate
+from greenlight.domain import ledger
+from greenlight.domain.audit import ChainedDecision, Decision, chain_hash
+from greenlight.domain.market import Bar, Quote, Tick
+from greenlight.domain.orders import (
+    Accepted,
+    BrokerOrder,
+    Execution,
+    OrderIntent,
+    OrderRecord,
+    OrderStatus,
+    Outcome,
+    Role,
+    Side,
+)
+from greenlight.domain.positions import ExitPlan, Position, apply_fill
+from greenlight.domain.trades import Trade, round_trip
+from greenlight.ports import (
+    Booking,
+    Coverage,
+    EquityMark,
+    FencedError,
+    Halt,
+    Heartbeat,
+    Run,
+    StrategyState,
+)
+
+__all__ = ["TimescaleStore", "migrate"]
+
+
+class TimescaleStore:
+    """`greenlight.ports.Store` on PostgreSQL; safe to share between threads.
+
+    Connects on the first call, so it can be built while the server is away.
+    Every method raises `StoreUnavailable` while nothing answers, and
+    `SchemaError` where `migrate` has not run or a newer program's has.
+
+    Parameters
+    ----------
+    url : str
+        ``postgresql://…`` of a database that `migrate` has prepared.
+    pool_max : int
+        Most connections at once.
+    connect_timeout_s : float
+        Seconds to wait for the server, or for a free connection.
+    """
+
+    def __init__(self, url: str, *, pool_max: int = 4, connect_timeout_s: float = 5) -> None:
+        self._queries = schema.named_queries("queries.sql")
+        self._pool = ConnectionPool(
+            url, size=pool_max, timeout_s=connect_timeout_s, on_first=schema.check_version
+        )
+
+    def close(self) -> None:
+        """Close the connections; later calls raise `StoreUnavailable`."""
+        self._pool.close()
+
+    def describe(self) -> str:
+        """What was found: "plain", "timescale-apache" or "timescale-community"."""
+        with self._pool.borrow() as connection:
+            return schema.describe(connection)
+
+    # -- life
+
+    def start_run(self, run: Run) -> None:
+        """Record that the desk started; a repeated `run_id` is left as it was."""
+        self._write(
+            "insert_run",
+            run_id=run.run_id,
+            started_at=run.started_at,
+            account_kind=run.account_kind,
+            account_number=run.account_number,
+            source=run.source,
+            is_synthetic=run.is_synthetic,
+            start_cash_usd=run.start_cash_usd,
+            fingerprint=run.fingerprint,
+        )
+
+    def latest_run(self) -> Run | None:
+        """The last run that started, by the order of starting."""
+        found = self._read("latest_run")
+        return rows.run_of(found[0]) if found else None
+
+    # -- fencing
+
+    def take_epoch(self, holder: str) -> int:
+        """A new epoch, one higher than the holder's last, counted from 1."""
+        return int(self._read("take_epoch", holder=holder)[0][0])
+
+    # -- decisions and orders
+
+    def record_decision(self, decision: Decision) -> bool:
+        """Append to the chain; False where the `decision_id` is there already."""
+        with self._transaction() as connection:
+            return self._append(connection, decision)
+
+    def record_intent(self, intent: OrderIntent, decision: Decision | None) -> bool:
+        """Check the epoch, append the decision, insert the order: all or nothing.
+
+        Raises
+        ------
+        FencedError
+            The epoch is not the holder's current one.
+        ValueError
+            An entry whose decision is not stored or has no exit plan.
+        """
+        with self._transaction() as connection:
+            current = self._one(connection, "share_epoch", holder=intent.holder)
+            if current is None or current[0] != intent.epoch:
+                now = None if current is None else current[0]
+                raise FencedError(f"{intent.holder} acts in epoch {intent.epoch}, it is {now}")
+            if decision is not None:
+                self._append(connection, decision)
+            if intent.role is Role.ENTRY:
+                self._plan(connection, intent)
+            cursor = self._run(connection, "insert_order", rows.intent_values(intent))
+            return cursor.rowcount == 1
+
+    def record_outcome(self, client_order_id: str, outcome: Outcome, at: datetime) -> None:
+        """Write what became of sending, and a row for each leg the broker made.
+
+        Raises
+        ------
+        LookupError
+            No intent of that name was recorded.
+        InvalidTransition
+            The outcome cannot follow the order's status.
+        """
+        with self._transaction() as connection:
+            row = self._one(connection, "lock_order", client_order_id=client_order_id)
+            if row is None:
+                raise LookupError(f"no intent {client_order_id} was recorded")
+            record = rows.order_of(row)
+            status, reason = ledger.outcome_status(record.status, record.filled_qty, outcome)
+            order_id, filled_qty = record.order_id, record.filled_qty
+            if isinstance(outcome, Accepted):
+                order_id = outcome.order.order_id
+                filled_qty = max(filled_qty, outcome.order.filled_qty)
+            self._update_order(
+                connection, client_order_id, order_id, status, filled_qty, reason, at
+            )
+            if isinstance(outcome, Accepted):
+                for leg in outcome.order.legs:
+                    self._record_leg(connection, record, leg, at)
+
+    def record_order_status(
+        self, order_id: str, status: OrderStatus, filled_qty: int, at: datetime
+    ) -> None:
+        """Write what the broker reported; an order we do not know is passed over.
+
+        Raises
+        ------
+        InvalidTransition
+            The report cannot follow the order's status.
+        """
+        with self._transaction() as connection:
+            row = self._one(connection, "lock_broker_order", order_id=order_id)
+            if row is not None:
+                self._report(connection, rows.order_of(row), status, filled_qty, at)
+
+    def order(self, client_order_id: str) -> OrderRecord | None:
+        """One of our orders."""
+        found = self._read("order", client_order_id=client_order_id)
+        return rows.order_of(found[0]) if found else None
+
+    def open_orders(self, symbol: str | None = None) -> list[OrderRecord]:
+        """Our orders whose status is not terminal, oldest first."""
+        return [rows.order_of(row) for row in self._read("open_orders", symbol=symbol)]
+
+    def decisions(
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        symbol: str | None = None,
+        limit: int | None = 1000,
+    ) -> list[ChainedDecision]:
+        """Decisions with start <= at < end in chain order, the last `limit` of them."""
+        found = self._read("decisions", start=start, end=end, symbol=symbol, limit=limit)
+        return [rows.decision_of(row) for row in found]
+
+    # -- fills, positions, trades
+
+    def book_fill(self, fill: Execution, fees_usd: Decimal) -> Booking:
+        """Book one fill, once, in one transaction.
+
+        A fill of an order that is not ours changes the symbol's position too.
+
+        Raises
+        ------
+        OversoldError
+            It sells more than is held; nothing is written.
+        ValueError
+            The entry it belongs to has no exit plan; nothing is written.
+        """
+        with self._transaction() as connection:
+            self._run(connection, "lock_symbol", {"symbol": fill.symbol})
+            key = {"order_id": fill.order_id, "cum_qty": fill.cum_qty}
+            if self._one(connection, "has_fill", **key) is not None:
+                return Booking(is_duplicate=True, position=None, trade=None)
+            record = self._order_of_fill(connection, fill)
+            position = self._change_position(connection, fill, record)
+            values = rows.fill_values(fill) | {
+                "fees_usd": fees_usd,
+                "position_id": position.position_id,
+            }
+            if self._run(connection, "insert_fill", values).rowcount != 1:
+                raise RuntimeError(f"fill {fill.order_id}/{fill.cum_qty} names two symbols")
+            if record is not None:
+                filled = max(record.filled_qty, fill.cum_qty)
+                status = ledger.filled_status(record.status, record.intent.qty, filled)
+                self._update_order(
+                    connection,
+                    record.intent.client_order_id,
+                    fill.order_id,
+                    status,
+                    filled,
+                    None,
+                    fill.at,
+                )
+            trade = None if position.is_open else self._close(connection, position, record)
+            return Booking(is_duplicate=False, position=position, trade=trade)
+
+    def adjust_position(self, position: Position, decision: Decision) -> bool:
+        """Replace quantity, stop and target of an open position (a split).
+
+        False, and nothing changed, where the decision was recorded before or
+        the position is not open.
+        """
+        with self._transaction() as connection:
+            self._run(connection, "lock_symbol", {"symbol": position.symbol})
+            row = self._one(connection, "lock_position", symbol=position.symbol)
+            if row is None or rows.position_of(row).position_id != position.position_id:
+                return False
+            if not self._append(connection, decision):
+                return False
+            self._run(connection, "update_position", rows.position_values(position))
+            return True
+
+    def position(self, symbol: str) -> Position | None:
+        """The open position of a symbol."""
+        found = self._read("position", symbol=symbol)
+        return rows.position_of(found[0]) if found else None
+
+    def open_positions(self) -> list[Position]:
+        """All open positions by symbol."""
+        return [rows.position_of(row) for row in self._read("open_positions")]
+
+    def closed_positions(self, start: datetime) -> list[Position]:
+        """Positions closed at or after `start`, in the order of closing."""
+        return [rows.position_of(row) for row in self._read("closed_positions", start=start)]
+
+    def fills(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Execution]:
+        """Fills oldest first, the last `limit` of them."""
+        return [rows.fill_of(row) for row in self._read("fills", start=start, limit=limit)]
+
+    def trades(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Trade]:
+        """Closed trades by closing time, the last `limit` of them."""
+        return [rows.trade_of(row) for row in self._read("trades", start=start, limit=limit)]
+
+    def cash(self) -> Decimal | None:
+        """Start cash of the account's first run, plus all fills since, less fees."""
+        found = self._read("cash")
+        return found[0][0] if found else None
+
+    # -- evidence
+
+    def write_bars(self, bars: Sequence[Bar]) -> None:
+        """Bulk; a repeated bar is left as it was."""
+        values = (
+            (
+                b.symbol,
+                ledger.timeframe(b),
+                b.start,
+                b.end,
+                b.open,
+                b.high,
+                b.low,
+                b.close,
+                b.volume,
+            )
+            for b in bars
+        )
+        if bars:
+            self._copy_new(bulk.BARS, values, is_durable=False)
+
+    def write_quotes(self, quotes: Sequence[Quote]) -> None:
+        """Bulk append into the ticks table."""
+        values = ((q.symbol, q.at, q.bid, q.ask, q.bid_size, q.ask_size) for q in quotes)
+        if quotes:
+            self._copy(bulk.QUOTES, values)
+
+    def write_ticks(self, ticks: Sequence[Tick]) -> None:
+        """Bulk append into the ticks table."""
+        values = ((t.symbol, t.at, t.price, t.size) for t in ticks)
+        if ticks:
+            self._copy(bulk.TICKS, values)
+
+    def write_equity(self, marks: Sequence[EquityMark]) -> None:
+        """Bulk; a repeated instant and source is left as it was."""
+        values = ((m.at, m.source, m.equity_usd, m.cash_usd, m.exposure_usd) for m in marks)
+        if marks:
+            self._copy_new(bulk.EQUITY, values, is_durable=True)
+
+    def write_heartbeats(self, beats: Sequence[Heartbeat]) -> None:
+        """Bulk; a repeated beat is left as it was."""
+        values = ((b.component, b.at) for b in beats)
+        if beats:
+            self._copy_new(bulk.HEARTBEATS, values, is_durable=False)
+
+    def write_coverage(self, coverage: Sequence[Coverage]) -> None:
+        """Append coverage as read from the broker."""
+        values = ((c.position_id, c.symbol, c.at, c.position_qty, c.covered_qty) for c in coverage)
+        if coverage:
+            self._copy(bulk.COVERAGE, values)
+
+    def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
+        """Stored bars with start <= bar start < end, oldest first."""
+        found = self._read("bars", symbol=symbol, timeframe=timeframe, start=start, end=end)
+        return [rows.bar_of(row) for row in found]
+
+    def equity(self, start: datetime, end: datetime, source: str) -> list[EquityMark]:
+        """Marks in [start, end), oldest first."""
+        return [
+            rows.mark_of(row) for row in self._read("equity", start=start, end=end, source=source)
+        ]
+
+    def heartbeat_minutes(self, component: str, start: datetime, end: datetime) -> list[datetime]:
+        """The distinct minutes (UTC, truncated) in [start, end) with a heartbeat."""
+        found = self._read("heartbeat_minutes", component=component, start=start, end=end)
+        return [rows.utc(row[0]) for row in found]
+
+    def coverage(self, start: datetime, end: datetime) -> list[Coverage]:
+        """Coverage rows in [start, end), oldest first."""
+        return [rows.coverage_of(row) for row in self._read("coverage", start=start, end=end)]
+
+    # -- halts, strategy memory, evaluations
+
+    def halt(self, *, at: datetime, until: datetime | None, reason: str) -> None:
+        """Halt entries, with its decision row; the same halt again does nothing."""
+        with self._transaction() as connection:
+            if self._append(connection, ledger.halt_decision(at, until, reason)):
+                values = {"at": at, "until": until, "reason": reason}
+                self._run(connection, "insert_halt", values)
+
+    def resume(self, *, at: datetime, reason: str) -> int:
+        """Lift all halts in force, with a decision row where there were any."""
+        with self._transaction() as connection:
+            lifted = self._run(connection, "lift_halts", {"at": at, "reason": reason}).rowcount
+            if lifted:
+                self._append(connection, ledger.resume_decision(at, reason, lifted))
+            return lifted
+
+    def halts_in_force(self, now: datetime) -> list[Halt]:
+        """Halts not lifted whose `until` is None or later than `now`."""
+        return [rows.halt_of(row) for row in self._read("halts_in_force", now=now)]
+
+    def save_strategy_states(self, states: Sequence[StrategyState]) -> None:
+        """Replace what is remembered of the given strategies and symbols."""
+        if not states:
+            return
+        values = [
+            {"strategy": s.strategy, "symbol": s.symbol, "at": s.at, "figures": list(s.values)}
+            for s in states
+        ]
+        with self._transaction(is_durable=False) as connection, connection.cursor() as cursor:
+            cursor.executemany(self._queries["upsert_strategy_state"], values)
+
+    def strategy_states(self, strategy: str) -> list[StrategyState]:
+        """What a strategy remembers, by symbol."""
+        return [rows.state_of(row) for row in self._read("strategy_states", strategy=strategy)]
+
+    def save_evaluation(self, at: datetime, evaluation: Mapping[str, object]) -> None:
+        """Store a readiness evaluation; a repeated instant replaces nothing."""
+        self._write("insert_evaluation", at=at, evaluation=rows.json_text(dict(evaluation)))
+
+    def evaluations(
+        self, start: datetime, end: datetime
+    ) -> list[tuple[datetime, dict[str, object]]]:
+        """Stored evaluations in [start, end), oldest first."""
+        found = self._read("evaluations", start=start, end=end)
+        return [(rows.utc(row[0]), row[1]) for row in found]
+
+    # -- one statement
+
+    def _run(
+        self, connection: Connection, query: str, values: Mapping[str, Any]
+    ) -> psycopg.Cursor[tuple[Any, ...]]:
+        return connection.execute(self._queries[query], values)
+
+    def _one(self, connection: Connection, query: str, **values: Any) -> rows.Row | None:
+        return self._run(connection, query, values).fetchone()
+
+    def _read(self, query: str, **values: Any) -> list[rows.Row]:
+        with self._pool.borrow() as connection, connection.cursor(binary=True) as cursor:
+            return cursor.execute(self._queries[query], values).fetchall()
+
+    def _write(self, query: str, **values: Any) -> None:
+        with self._pool.borrow() as connection:
+            self._run(connection, query, values)
+
+    @contextmanager
+    def _transaction(self, *, is_durable: bool = True) -> Iterator[Connection]:
+        with self._pool.borrow() as connection, connection.transaction():
+            if not is_durable:
+                connection.execute("SET LOCAL synchronous_commit TO off", prepare=False)
+            yield connection
+
+    # -- parts of transactions
+
+    def _append(self, connection: Connection, decision: Decision) -> bool:
+        head = self._one(connection, "lock_chain")
+        if head is None:
+            raise RuntimeError("the chain has lost its head")
+        if self._one(connection, "has_decision", decision_id=decision.decision_id) is not None:
+            return False
+        link = {"seq": head[0] + 1, "row_hash": chain_hash(head[1], decision)}
+        values = rows.decision_values(decision) | link | {"previous_hash": head[1]}
+        self._run(connection, "insert_decision", values)
+        self._run(connection, "move_chain", link)
+        return True
+
+    def _decision(self, connection: Connection, decision_id: str) -> Decision | None:
+        row = self._one(connection, "decision", decision_id=decision_id)
+        return None if row is None else rows.decision_of(row).decision
+
+    def _plan(self, connection: Connection, entry: OrderIntent) -> ExitPlan:
+        decision = self._decision(connection, entry.decision_id)
+        if decision is None:
+            raise ValueError(f"entry {entry.client_order_id} has no stored decision")
+        return ledger.exit_plan(decision)
+
+    def _update_order(
+        self,
+        connection: Connection,
+        client_order_id: str,
+        order_id: str | None,
+        status: OrderStatus,
+        filled_qty: int,
+        reason: str | None,
+        at: datetime,
+    ) -> None:
+        values = {
+            "client_order_id": client_order_id,
+            "order_id": order_id,
+            "status": str(status),
+            "filled_qty": filled_qty,
+            "reason": reason,
+            "updated_at": at,
+        }
+        self._run(connection, "update_order", values)
+
+    def _report(
+        self,
+        connection: Connection,
+        record: OrderRecord,
+        status: OrderStatus,
+        filled_qty: int,
+        at: datetime,
+    ) -> None:
+        filled = max(record.filled_qty, filled_qty)
+        status = ledger.reported_status(record.status, filled, status)
+        name = record.intent.client_order_id
+        self._update_order(connection, name, record.order_id, status, filled, None, at)
+
+    def _record_leg(
+        self, connection: Connection, parent: OrderRecord, leg: BrokerOrder, at: datetime
+    ) -> None:
+        record = ledger.leg_record(parent, leg, at)
+        values = rows.intent_values(record.intent) | {
+            "parent": parent.intent.client_order_id,
+            "order_id": record.order_id,
+            "status": str(record.status),
+            "filled_qty": record.filled_qty,
+            "updated_at": at,
+        }
+        if self._run(connection, "upsert_leg", values).rowcount == 1:
+            return
+        row = self._one(connection, "lock_broker_order", order_id=leg.order_id)
+        if row is not None:
+            self._report(connection, rows.order_of(row), leg.status, leg.filled_qty, at)
+
+    def _order_of_fill(self, connection: Connection, fill: Execution) -> OrderRecord | None:
+        row = self._one(connection, "lock_broker_order", order_id=fill.order_id)
+        if row is None and fill.client_order_id is not None:
+            row = self._one(connection, "lock_order", client_order_id=fill.client_order_id)
+        return None if row is None else rows.order_of(row)
+
+    def _change_position(
+        self, connection: Connection, fill: Execution, record: OrderRecord | None
+    ) -> Position:
+        row = self._one(connection, "lock_position", symbol=fill.symbol)
+        before = None if row is None else rows.position_of(row)
+        plan = None
+        if before is None and fill.side is Side.BUY and record is not None:
+            plan = self._entry_plan(connection, record)
+        after = apply_fill(before, fill, plan)
+        values = rows.position_values(after)
+        self._run(connection, "update_position" if before else "insert_position", values)
+        return after
+
+    def _entry_plan(self, connection: Connection, record: OrderRecord) -> ExitPlan | None:
+        if record.intent.role is not Role.ENTRY:
+            return None
+        plan = self._plan(connection, record.intent)
+        taken = self._run(connection, "position_ids", {"position_id": plan.decision_id}).fetchall()
+        return ledger.renamed(plan, {row[0] for row in taken})
+
+    def _close(
+        self, connection: Connection, position: Position, record: OrderRecord | None
+    ) -> Trade:
+        booked = self._run(connection, "position_fills", {"position_id": position.position_id})
+        found = booked.fetchall()
+        intent = None if record is None else record.intent
+        decision = None if intent is None else self._decision(connection, intent.decision_id)
+        trade = round_trip(
+            position,
+            [rows.fill_of(row) for row in found],
+            exit_reason=ledger.closing_reason(intent, decision),
+            fees_usd=sum((row[9] for row in found), Decimal(0)),
+        )
+        self._run(connection, "insert_trade", rows.trade_values(trade))
+        return trade
+
+    # -- bulk
+
+    def _copy(self, table: bulk.BulkTable, values: Iterable[rows.Row]) -> None:
+        with self._transaction(is_durable=False) as connection:
+            bulk.copy_rows(connection, table, values)
+
+    def _copy_new(
+        self, table: bulk.BulkTable, values: Iterable[rows.Row], *, is_durable: bool
+    ) -> None:
+        with self._transaction(is_durable=is_durable) as connection:
+            bulk.copy_new_rows(connection, table, values)

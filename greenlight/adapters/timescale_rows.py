@@ -1,0 +1,291 @@
+"""Rows of the store as the domain's values, and back.
+
+`timescale.py` runs the statements of `sql/queries.sql`; the order of columns
+there and here is one decision. Times come out aware UTC; a row that is none
+of the domain's values raises.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind, Verdict
+from greenlight.domain.market import Bar
+from greenlight.domain.orders import (
+    Execution,
+    OrderIntent,
+    OrderKind,
+    OrderRecord,
+    OrderStatus,
+    Role,
+    Side,
+    TimeInForce,
+)
+from greenlight.domain.positions import Position
+from greenlight.domain.trades import Trade
+from greenlight.ports import Coverage, EquityMark, Halt, Run, StrategyState
+
+Row = tuple[Any, ...]
+
+
+def utc(at: datetime) -> datetime:
+    """The same instant with `datetime.UTC` as its zone."""
+    return at.astimezone(UTC)
+
+
+def _utc_or_none(at: datetime | None) -> datetime | None:
+    return None if at is None else at.astimezone(UTC)
+
+
+def run_of(row: Row) -> Run:
+    """A row of `latest_run`."""
+    return Run(
+        run_id=row[0],
+        started_at=utc(row[1]),
+        account_kind=row[2],
+        account_number=row[3],
+        source=row[4],
+        is_synthetic=row[5],
+        start_cash_usd=row[6],
+        fingerprint=row[7],
+    )
+
+
+def decision_of(row: Row) -> ChainedDecision:
+    """A row of `decisions`."""
+    return ChainedDecision(
+        seq=row[0],
+        decision=Decision(
+            decision_id=row[1],
+            at=utc(row[2]),
+            kind=DecisionKind(row[3]),
+            verdict=Verdict(row[4]),
+            symbol=row[5],
+            strategy=row[6],
+            reason=row[7],
+            figures=row[8],
+        ),
+        previous_hash=row[9],
+        row_hash=row[10],
+    )
+
+
+def decision_values(decision: Decision) -> dict[str, Any]:
+    """Parameters of `insert_decision`, without the chain's."""
+    return {
+        "decision_id": decision.decision_id,
+        "at": decision.at,
+        "kind": str(decision.kind),
+        "verdict": str(decision.verdict),
+        "symbol": decision.symbol,
+        "strategy": decision.strategy,
+        "reason": decision.reason,
+        "figures": json_text(dict(decision.figures)),
+    }
+
+
+def json_text(value: object) -> str:
+    """JSON that reads back to the same value; NaN and infinity raise `ValueError`."""
+    return json.dumps(value, allow_nan=False)
+
+
+def intent_values(intent: OrderIntent) -> dict[str, Any]:
+    """Parameters of `insert_order`."""
+    return {
+        "client_order_id": intent.client_order_id,
+        "decision_id": intent.decision_id,
+        "role": str(intent.role),
+        "attempt": intent.attempt,
+        "symbol": intent.symbol,
+        "side": str(intent.side),
+        "kind": str(intent.kind),
+        "qty": intent.qty,
+        "limit_price": intent.limit_price,
+        "stop_price": intent.stop_price,
+        "time_in_force": str(intent.time_in_force),
+        "replaces": intent.replaces,
+        "holder": intent.holder,
+        "epoch": intent.epoch,
+        "at": intent.at,
+    }
+
+
+def order_of(row: Row) -> OrderRecord:
+    """A row of `order`."""
+    return OrderRecord(
+        intent=OrderIntent(
+            client_order_id=row[0],
+            decision_id=row[1],
+            role=Role(row[2]),
+            attempt=row[3],
+            symbol=row[4],
+            side=Side(row[5]),
+            kind=OrderKind(row[6]),
+            qty=row[7],
+            limit_price=row[8],
+            stop_price=row[9],
+            time_in_force=TimeInForce(row[10]),
+            replaces=row[11],
+            holder=row[12],
+            epoch=row[13],
+            at=utc(row[14]),
+        ),
+        order_id=row[15],
+        status=OrderStatus(row[16]),
+        filled_qty=row[17],
+        reason=row[18],
+        updated_at=utc(row[19]),
+    )
+
+
+def fill_of(row: Row) -> Execution:
+    """A row of `fills` or `position_fills`."""
+    return Execution(
+        execution_id=row[0],
+        order_id=row[1],
+        client_order_id=row[2],
+        symbol=row[3],
+        side=Side(row[4]),
+        qty=row[5],
+        price=row[6],
+        cum_qty=row[7],
+        at=utc(row[8]),
+    )
+
+
+def fill_values(fill: Execution) -> dict[str, Any]:
+    """Parameters of `insert_fill`, without fees and position."""
+    return {
+        "execution_id": fill.execution_id,
+        "order_id": fill.order_id,
+        "client_order_id": fill.client_order_id,
+        "symbol": fill.symbol,
+        "side": str(fill.side),
+        "qty": fill.qty,
+        "price": fill.price,
+        "cum_qty": fill.cum_qty,
+        "at": fill.at,
+    }
+
+
+def position_of(row: Row) -> Position:
+    """A row of `position`."""
+    return Position(
+        position_id=row[0],
+        symbol=row[1],
+        strategy=row[2],
+        qty=row[3],
+        cost_usd=row[4],
+        realized_usd=row[5],
+        stop_price=row[6],
+        target_price=row[7],
+        opened_at=utc(row[8]),
+        exit_by=utc(row[9]),
+        closed_at=_utc_or_none(row[10]),
+    )
+
+
+def position_values(position: Position) -> dict[str, Any]:
+    """Parameters of `insert_position` and `update_position`."""
+    return {
+        "position_id": position.position_id,
+        "symbol": position.symbol,
+        "strategy": position.strategy,
+        "qty": position.qty,
+        "cost_usd": position.cost_usd,
+        "realized_usd": position.realized_usd,
+        "stop_price": position.stop_price,
+        "target_price": position.target_price,
+        "opened_at": position.opened_at,
+        "exit_by": position.exit_by,
+        "closed_at": position.closed_at,
+    }
+
+
+def trade_of(row: Row) -> Trade:
+    """A row of `trades`."""
+    return Trade(
+        position_id=row[0],
+        symbol=row[1],
+        strategy=row[2],
+        qty=row[3],
+        entry_price=row[4],
+        exit_price=row[5],
+        opened_at=utc(row[6]),
+        closed_at=utc(row[7]),
+        pnl_usd=row[8],
+        fees_usd=row[9],
+        exit_reason=row[10],
+    )
+
+
+def trade_values(trade: Trade) -> dict[str, Any]:
+    """Parameters of `insert_trade`."""
+    return {
+        "position_id": trade.position_id,
+        "symbol": trade.symbol,
+        "strategy": trade.strategy,
+        "qty": trade.qty,
+        "entry_price": trade.entry_price,
+        "exit_price": trade.exit_price,
+        "opened_at": trade.opened_at,
+        "closed_at": trade.closed_at,
+        "pnl_usd": trade.pnl_usd,
+        "fees_usd": trade.fees_usd,
+        "exit_reason": trade.exit_reason,
+    }
+
+
+def bar_of(row: Row) -> Bar:
+    """A row of `bars`."""
+    return Bar(
+        symbol=row[0],
+        start=utc(row[1]),
+        end=utc(row[2]),
+        open=row[3],
+        high=row[4],
+        low=row[5],
+        close=row[6],
+        volume=row[7],
+    )
+
+
+def mark_of(row: Row) -> EquityMark:
+    """A row of `equity`."""
+    return EquityMark(
+        at=utc(row[0]),
+        equity_usd=row[1],
+        cash_usd=row[2],
+        exposure_usd=row[3],
+        source=row[4],
+    )
+
+
+def coverage_of(row: Row) -> Coverage:
+    """A row of `coverage`."""
+    return Coverage(
+        position_id=row[0],
+        symbol=row[1],
+        at=utc(row[2]),
+        position_qty=row[3],
+        covered_qty=row[4],
+    )
+
+
+def halt_of(row: Row) -> Halt:
+    """A row of `halts_in_force`."""
+    return Halt(
+        halt_id=row[0],
+        at=utc(row[1]),
+        until=_utc_or_none(row[2]),
+        reason=row[3],
+        lifted_at=_utc_or_none(row[4]),
+        lifted_reason=row[5],
+    )
+
+
+def state_of(row: Row) -> StrategyState:
+    """A row of `strategy_states`."""
+    return StrategyState(strategy=row[0], symbol=row[1], at=utc(row[2]), values=tuple(row[3]))

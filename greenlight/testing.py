@@ -1,0 +1,612 @@
+"""In-memory stand-ins for the ports, for tests and for trying things out.
+
+They keep the promises of `greenlight.ports`, checked by the same contract
+tests that the adapters pass, and take the place of the real things without
+patching. They forget everything with the process. The broker's stand-in has a
+file of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TypeVar
+
+from greenlight.domain import ledger
+from greenlight.domain.audit import GENESIS, ChainedDecision, Decision, chain_hash
+from greenlight.domain.market import Bar, Quote, Tick
+from greenlight.domain.orders import (
+    TERMINAL,
+    Accepted,
+    BrokerOrder,
+    Execution,
+    OrderIntent,
+    OrderRecord,
+    OrderStatus,
+    Outcome,
+    Role,
+    Side,
+)
+from greenlight.domain.positions import ExitPlan, Position, apply_fill
+from greenlight.domain.trades import Trade, round_trip
+from greenlight.ports import (
+    Booking,
+    Coverage,
+    EquityMark,
+    FencedError,
+    Halt,
+    Heartbeat,
+    Run,
+    StoreUnavailable,
+    StrategyState,
+)
+
+_T = TypeVar("_T")
+
+
+class FakeClock:
+    """`greenlight.ports.Clock` that stands still until it is set.
+
+    Parameters
+    ----------
+    now : datetime
+        Aware; kept as UTC.
+    """
+
+    def __init__(self, now: datetime) -> None:
+        self.set(now)
+
+    def now(self) -> datetime:
+        """The instant that was set last, aware UTC."""
+        return self._now
+
+    def set(self, now: datetime) -> None:
+        """Jump to an aware instant, back as well as forth.
+
+        Raises
+        ------
+        ValueError
+            The instant has no time zone.
+        """
+        if now.tzinfo is None:
+            raise ValueError(f"{now} has no time zone")
+        self._now = now.astimezone(UTC)
+
+    def advance(self, seconds: float) -> datetime:
+        """Go on by so many seconds; the new present."""
+        self._now += timedelta(seconds=seconds)
+        return self._now
+
+
+class FakeNotifier:
+    """`greenlight.ports.Notifier` that keeps what it was told, in `alerts`."""
+
+    def __init__(self) -> None:
+        self.alerts: list[str] = []
+
+    def alert(self, text: str) -> None:
+        """Keep the text."""
+        self.alerts.append(text)
+
+
+class FakeCache:
+    """`greenlight.ports.Cache` in memory. Set `up` to False to take it away.
+
+    While it is away writes are dropped and reads are empty, as with Redis.
+    """
+
+    def __init__(self) -> None:
+        self.up = True
+        self._quotes: dict[str, Quote] = {}
+        self._beats: dict[str, datetime] = {}
+
+    def put_quotes(self, quotes: Sequence[Quote]) -> None:
+        """Keep the latest quote by symbol."""
+        if self.up:
+            self._quotes.update({quote.symbol: quote for quote in quotes})
+
+    def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
+        """Latest quotes of the symbols that have one."""
+        if not self.up:
+            return {}
+        return {symbol: self._quotes[symbol] for symbol in symbols if symbol in self._quotes}
+
+    def beat(self, component: str, at: datetime) -> None:
+        """Keep the latest heartbeat of a component."""
+        if self.up:
+            self._beats[component] = at
+
+    def beats(self) -> dict[str, datetime]:
+        """Latest heartbeat by component."""
+        return dict(self._beats) if self.up else {}
+
+    def is_up(self) -> bool:
+        """Whether `up` is set."""
+        return self.up
+
+
+class FakeStore:
+    """`greenlight.ports.Store` in memory; safe to share between threads.
+
+    Set `up` to False and every method raises `StoreUnavailable`, before it
+    changes anything. What a method raises, it raises before it changes
+    anything, as a transaction would.
+    """
+
+    def __init__(self) -> None:
+        self.up = True
+        self._lock = threading.RLock()
+        self._runs: dict[str, Run] = {}
+        self._epochs: dict[str, int] = {}
+        self._chain: list[ChainedDecision] = []
+        self._decided: dict[str, Decision] = {}
+        self._orders: dict[str, OrderRecord] = {}
+        self._names: dict[str, str] = {}
+        self._fills: dict[tuple[str, int], tuple[Execution, Decimal, str]] = {}
+        self._positions: dict[str, Position] = {}
+        self._trades: list[Trade] = []
+        self._bars: dict[tuple[str, str, datetime], Bar] = {}
+        self._equity: dict[tuple[str, datetime], EquityMark] = {}
+        self._beats: set[tuple[str, datetime]] = set()
+        self._coverage: list[Coverage] = []
+        self._halts: list[Halt] = []
+        self._states: dict[tuple[str, str], StrategyState] = {}
+        self._evaluations: dict[datetime, str] = {}
+        self.quotes: list[Quote] = []
+        self.ticks: list[Tick] = []
+
+    # -- life
+
+    def start_run(self, run: Run) -> None:
+        """Record that the desk started; a repeated `run_id` is left as it was."""
+        with self._turn():
+            self._runs.setdefault(run.run_id, run)
+
+    def latest_run(self) -> Run | None:
+        """The last run that started, by the order of starting."""
+        with self._turn():
+            return next(reversed(self._runs.values()), None)
+
+    # -- fencing
+
+    def take_epoch(self, holder: str) -> int:
+        """A new epoch, one higher than the holder's last, counted from 1."""
+        with self._turn():
+            self._epochs[holder] = self._epochs.get(holder, 0) + 1
+            return self._epochs[holder]
+
+    # -- decisions and orders
+
+    def record_decision(self, decision: Decision) -> bool:
+        """Append to the chain; False where the `decision_id` is there already."""
+        with self._turn():
+            return self._append(decision)
+
+    def record_intent(self, intent: OrderIntent, decision: Decision | None) -> bool:
+        """Check the epoch, append the decision, insert the order: all or nothing.
+
+        Raises
+        ------
+        FencedError
+            The epoch is not the holder's current one.
+        ValueError
+            An entry whose decision is not stored or has no exit plan.
+        """
+        with self._turn():
+            current = self._epochs.get(intent.holder)
+            if current != intent.epoch:
+                raise FencedError(f"{intent.holder} acts in epoch {intent.epoch}, it is {current}")
+            if intent.role is Role.ENTRY:
+                self._plan(intent, decision)
+            if decision is not None:
+                self._append(decision)
+            if intent.client_order_id in self._orders:
+                return False
+            self._orders[intent.client_order_id] = OrderRecord(
+                intent=intent,
+                order_id=None,
+                status=OrderStatus.INTENDED,
+                filled_qty=0,
+                reason=None,
+                updated_at=intent.at,
+            )
+            return True
+
+    def record_outcome(self, client_order_id: str, outcome: Outcome, at: datetime) -> None:
+        """Write what became of sending, and a record for each leg the broker made.
+
+        Raises
+        ------
+        LookupError
+            No intent of that name was recorded.
+        InvalidTransition
+            The outcome cannot follow the order's status.
+        """
+        with self._turn():
+            record = self._orders.get(client_order_id)
+            if record is None:
+                raise LookupError(f"no intent {client_order_id} was recorded")
+            status, reason = ledger.outcome_status(record.status, record.filled_qty, outcome)
+            changed = replace(record, status=status, reason=reason or record.reason, updated_at=at)
+            if isinstance(outcome, Accepted):
+                filled = max(record.filled_qty, outcome.order.filled_qty)
+                order_id = record.order_id or outcome.order.order_id
+                changed = replace(changed, order_id=order_id, filled_qty=filled)
+                legs = [self._leg(record, leg, at) for leg in outcome.order.legs]
+                for leg in legs:
+                    self._put(leg)
+            self._put(changed)
+
+    def record_order_status(
+        self, order_id: str, status: OrderStatus, filled_qty: int, at: datetime
+    ) -> None:
+        """Write what the broker reported; an order we do not know is passed over.
+
+        Raises
+        ------
+        InvalidTransition
+            The report cannot follow the order's status.
+        """
+        with self._turn():
+            if order_id in self._names:
+                record = self._orders[self._names[order_id]]
+                self._put(_reported(record, status, filled_qty, at))
+
+    def order(self, client_order_id: str) -> OrderRecord | None:
+        """One of our orders."""
+        with self._turn():
+            return self._orders.get(client_order_id)
+
+    def open_orders(self, symbol: str | None = None) -> list[OrderRecord]:
+        """Our orders whose status is not terminal, oldest first."""
+        with self._turn():
+            found = [
+                record
+                for record in self._orders.values()
+                if record.status not in TERMINAL and symbol in (None, record.intent.symbol)
+            ]
+            return sorted(found, key=lambda record: record.intent.at)
+
+    def decisions(
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        symbol: str | None = None,
+        limit: int | None = 1000,
+    ) -> list[ChainedDecision]:
+        """Decisions with start <= at < end in chain order, the last `limit` of them."""
+        with self._turn():
+            found = [
+                row
+                for row in self._chain
+                if (start is None or row.decision.at >= start)
+                and (end is None or row.decision.at < end)
+                and symbol in (None, row.decision.symbol)
+            ]
+            return _last(found, limit)
+
+    # -- fills, positions, trades
+
+    def book_fill(self, fill: Execution, fees_usd: Decimal) -> Booking:
+        """Book one fill, once.
+
+        A fill of an order that is not ours changes the symbol's position too.
+
+        Raises
+        ------
+        OversoldError
+            It sells more than is held.
+        ValueError
+            The entry it belongs to has no exit plan.
+        """
+        with self._turn():
+            if (fill.order_id, fill.cum_qty) in self._fills:
+                return Booking(is_duplicate=True, position=None, trade=None)
+            record = self._order_of_fill(fill)
+            before = self._open(fill.symbol)
+            plan = None
+            is_ours = record is not None and record.intent.role is Role.ENTRY
+            if record is not None and is_ours and before is None and fill.side is Side.BUY:
+                plan = ledger.renamed(self._plan(record.intent, None), self._positions)
+            position = apply_fill(before, fill, plan)
+            changed = None
+            if record is not None:
+                filled = max(record.filled_qty, fill.cum_qty)
+                changed = replace(
+                    record,
+                    order_id=record.order_id or fill.order_id,
+                    status=ledger.filled_status(record.status, record.intent.qty, filled),
+                    filled_qty=filled,
+                    updated_at=fill.at,
+                )
+            self._positions[position.position_id] = position
+            self._fills[fill.order_id, fill.cum_qty] = (fill, fees_usd, position.position_id)
+            if changed is not None:
+                self._put(changed)
+            trade = None if position.is_open else self._close(position, record)
+            return Booking(is_duplicate=False, position=position, trade=trade)
+
+    def adjust_position(self, position: Position, decision: Decision) -> bool:
+        """Replace quantity, stop and target of an open position (a split).
+
+        False, and nothing changed, where the decision was recorded before or
+        the position is not open.
+        """
+        with self._turn():
+            held = self._open(position.symbol)
+            if held is None or held.position_id != position.position_id:
+                return False
+            if not self._append(decision):
+                return False
+            self._positions[position.position_id] = position
+            return True
+
+    def position(self, symbol: str) -> Position | None:
+        """The open position of a symbol."""
+        with self._turn():
+            return self._open(symbol)
+
+    def open_positions(self) -> list[Position]:
+        """All open positions by symbol."""
+        with self._turn():
+            found = [p for p in self._positions.values() if p.is_open]
+            return sorted(found, key=lambda p: p.symbol)
+
+    def closed_positions(self, start: datetime) -> list[Position]:
+        """Positions closed at or after `start`, in the order of closing."""
+        with self._turn():
+            found = [
+                (p.closed_at, p.position_id, p)
+                for p in self._positions.values()
+                if p.closed_at is not None and p.closed_at >= start
+            ]
+            return [p for _, _, p in sorted(found, key=lambda row: row[:2])]
+
+    def fills(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Execution]:
+        """Fills oldest first, the last `limit` of them."""
+        with self._turn():
+            found = [f for f, _, _ in self._fills.values() if start is None or f.at >= start]
+            return _last(sorted(found, key=lambda f: f.at), limit)
+
+    def trades(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Trade]:
+        """Closed trades by closing time, the last `limit` of them."""
+        with self._turn():
+            found = [t for t in self._trades if start is None or t.closed_at >= start]
+            return _last(sorted(found, key=lambda t: (t.closed_at, t.position_id)), limit)
+
+    def cash(self) -> Decimal | None:
+        """Start cash of the account's first run, plus all fills since, less fees."""
+        with self._turn():
+            latest = next(reversed(self._runs.values()), None)
+            if latest is None:
+                return None
+            number = latest.account_number
+            first = next(r for r in self._runs.values() if r.account_number == number)
+            cash = first.start_cash_usd
+            for fill, fees_usd, _ in self._fills.values():
+                if fill.at >= first.started_at:
+                    amount = fill.price * fill.qty
+                    cash += (amount if fill.side is Side.SELL else -amount) - fees_usd
+            return cash
+
+    # -- evidence
+
+    def write_bars(self, bars: Sequence[Bar]) -> None:
+        """Keep bars; a repeated one is left as it was."""
+        with self._turn():
+            keys = [(bar.symbol, ledger.timeframe(bar), bar.start) for bar in bars]
+            for key, bar in zip(keys, bars, strict=True):
+                self._bars.setdefault(key, bar)
+
+    def write_quotes(self, quotes: Sequence[Quote]) -> None:
+        """Append to `quotes`."""
+        with self._turn():
+            self.quotes.extend(quotes)
+
+    def write_ticks(self, ticks: Sequence[Tick]) -> None:
+        """Append to `ticks`."""
+        with self._turn():
+            self.ticks.extend(ticks)
+
+    def write_equity(self, marks: Sequence[EquityMark]) -> None:
+        """Keep marks; a repeated instant and source is left as it was."""
+        with self._turn():
+            for mark in marks:
+                self._equity.setdefault((mark.source, mark.at), mark)
+
+    def write_heartbeats(self, beats: Sequence[Heartbeat]) -> None:
+        """Keep beats; a repeated one is left as it was."""
+        with self._turn():
+            self._beats.update((beat.component, beat.at) for beat in beats)
+
+    def write_coverage(self, coverage: Sequence[Coverage]) -> None:
+        """Append coverage as read from the broker."""
+        with self._turn():
+            self._coverage.extend(coverage)
+
+    def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
+        """Stored bars with start <= bar start < end, oldest first."""
+        with self._turn():
+            found = [
+                bar
+                for (name, frame, at), bar in self._bars.items()
+                if name == symbol and frame == timeframe and start <= at < end
+            ]
+            return sorted(found, key=lambda bar: bar.start)
+
+    def equity(self, start: datetime, end: datetime, source: str) -> list[EquityMark]:
+        """Marks in [start, end), oldest first."""
+        with self._turn():
+            found = [
+                mark
+                for (name, at), mark in self._equity.items()
+                if name == source and start <= at < end
+            ]
+            return sorted(found, key=lambda mark: mark.at)
+
+    def heartbeat_minutes(self, component: str, start: datetime, end: datetime) -> list[datetime]:
+        """The distinct minutes (UTC, truncated) in [start, end) with a heartbeat."""
+        with self._turn():
+            return sorted(
+                {
+                    at.astimezone(UTC).replace(second=0, microsecond=0)
+                    for name, at in self._beats
+                    if name == component and start <= at < end
+                }
+            )
+
+    def coverage(self, start: datetime, end: datetime) -> list[Coverage]:
+        """Coverage rows in [start, end), oldest first."""
+        with self._turn():
+            found = [row for row in self._coverage if start <= row.at < end]
+            return sorted(found, key=lambda row: row.at)
+
+    # -- halts, strategy memory, evaluations
+
+    def halt(self, *, at: datetime, until: datetime | None, reason: str) -> None:
+        """Halt entries, with its decision row; the same halt again does nothing."""
+        with self._turn():
+            if self._append(ledger.halt_decision(at, until, reason)):
+                self._halts.append(
+                    Halt(
+                        halt_id=len(self._halts) + 1,
+                        at=at,
+                        until=until,
+                        reason=reason,
+                        lifted_at=None,
+                        lifted_reason=None,
+                    )
+                )
+
+    def resume(self, *, at: datetime, reason: str) -> int:
+        """Lift all halts in force, with a decision row where there were any."""
+        with self._turn():
+            lifted = {halt.halt_id for halt in self._halts if _is_in_force(halt, at)}
+            self._halts = [
+                replace(halt, lifted_at=at, lifted_reason=reason)
+                if halt.halt_id in lifted
+                else halt
+                for halt in self._halts
+            ]
+            if lifted:
+                self._append(ledger.resume_decision(at, reason, len(lifted)))
+            return len(lifted)
+
+    def halts_in_force(self, now: datetime) -> list[Halt]:
+        """Halts not lifted whose `until` is None or later than `now`."""
+        with self._turn():
+            return [halt for halt in self._halts if _is_in_force(halt, now)]
+
+    def save_strategy_states(self, states: Sequence[StrategyState]) -> None:
+        """Replace what is remembered of the given strategies and symbols."""
+        with self._turn():
+            self._states.update({(s.strategy, s.symbol): s for s in states})
+
+    def strategy_states(self, strategy: str) -> list[StrategyState]:
+        """What a strategy remembers, by symbol."""
+        with self._turn():
+            found = [state for state in self._states.values() if state.strategy == strategy]
+            return sorted(found, key=lambda state: state.symbol)
+
+    def save_evaluation(self, at: datetime, evaluation: Mapping[str, object]) -> None:
+        """Store a readiness evaluation; a repeated instant replaces nothing."""
+        text = json.dumps(dict(evaluation), allow_nan=False)
+        with self._turn():
+            self._evaluations.setdefault(at, text)
+
+    def evaluations(
+        self, start: datetime, end: datetime
+    ) -> list[tuple[datetime, dict[str, object]]]:
+        """Stored evaluations in [start, end), oldest first."""
+        with self._turn():
+            found = sorted((at, text) for at, text in self._evaluations.items())
+            return [(at, json.loads(text)) for at, text in found if start <= at < end]
+
+    # -- inside
+
+    def _turn(self) -> threading.RLock:
+        if not self.up:
+            raise StoreUnavailable("the store was taken away")
+        return self._lock
+
+    def _append(self, decision: Decision) -> bool:
+        if decision.decision_id in self._decided:
+            return False
+        previous = self._chain[-1].row_hash if self._chain else GENESIS
+        kept = replace(decision, figures=json.loads(json.dumps(dict(decision.figures))))
+        self._chain.append(
+            ChainedDecision(
+                seq=len(self._chain) + 1,
+                decision=kept,
+                previous_hash=previous,
+                row_hash=chain_hash(previous, decision),
+            )
+        )
+        self._decided[decision.decision_id] = kept
+        return True
+
+    def _plan(self, entry: OrderIntent, offered: Decision | None) -> ExitPlan:
+        decision = self._decided.get(entry.decision_id)
+        if decision is None and offered is not None and offered.decision_id == entry.decision_id:
+            decision = offered
+        if decision is None:
+            raise ValueError(f"entry {entry.client_order_id} has no stored decision")
+        return ledger.exit_plan(decision)
+
+    def _put(self, record: OrderRecord) -> None:
+        self._orders[record.intent.client_order_id] = record
+        if record.order_id is not None:
+            self._names[record.order_id] = record.intent.client_order_id
+
+    def _leg(self, parent: OrderRecord, leg: BrokerOrder, at: datetime) -> OrderRecord:
+        name = self._names.get(leg.order_id)
+        if name is None:
+            return ledger.leg_record(parent, leg, at)
+        return _reported(self._orders[name], leg.status, leg.filled_qty, at)
+
+    def _order_of_fill(self, fill: Execution) -> OrderRecord | None:
+        name = self._names.get(fill.order_id, fill.client_order_id)
+        return None if name is None else self._orders.get(name)
+
+    def _open(self, symbol: str) -> Position | None:
+        found = (p for p in self._positions.values() if p.symbol == symbol and p.is_open)
+        return next(found, None)
+
+    def _close(self, position: Position, record: OrderRecord | None) -> Trade:
+        booked = [row for row in self._fills.values() if row[2] == position.position_id]
+        intent = None if record is None else record.intent
+        decision = None if intent is None else self._decided.get(intent.decision_id)
+        trade = round_trip(
+            position,
+            [fill for fill, _, _ in booked],
+            exit_reason=ledger.closing_reason(intent, decision),
+            fees_usd=sum((fees for _, fees, _ in booked), Decimal(0)),
+        )
+        self._trades.append(trade)
+        return trade
+
+
+def _reported(
+    record: OrderRecord, status: OrderStatus, filled_qty: int, at: datetime
+) -> OrderRecord:
+    filled = max(record.filled_qty, filled_qty)
+    return replace(
+        record,
+        status=ledger.reported_status(record.status, filled, status),
+        filled_qty=filled,
+        updated_at=at,
+    )
+
+
+def _is_in_force(halt: Halt, now: datetime) -> bool:
+    return halt.lifted_at is None and (halt.until is None or halt.until > now)
+
+
+def _last(rows: Iterable[_T], limit: int | None) -> list[_T]:
+    found = list(rows)
+    return found if limit is None else found[max(0, len(found) - limit) :]
