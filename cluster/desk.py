@@ -1,0 +1,328 @@
+"""A whole desk on one machine: what is started, in which order, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import requests
+from greenlight.adapters.timescale import migrate
+
+from cluster import launch, services, wiring
+from cluster.desk_config import DeskConfig
+from cluster.desk_file import DeskFile
+from cluster.paper_exchange.sources import open_source
+from cluster.processes import Child, StartError, require_free, wait_for_port
+from greenlight.adapters.alpaca_broker import parse_instant
+from greenlight.ports import BrokerRefused, BrokerUnavailable, Run
+from greenlight.settings import Settings
+
+Say = Callable[[str], None]
+
+_PAPER_KEY: Final = "PAPER"
+_PAPER_SECRET: Final = "paper-exchange"
+_ALPACA_TRADING: Final = "https://paper-api.alpaca.markets"
+_ALPACA_DATA: Final = "https://data.alpaca.markets"
+_ALPACA_TRADES: Final = "wss://paper-api.alpaca.markets/stream"
+_ALPACA_STREAM: Final = "wss://stream.data.alpaca.markets/v2/iex"
+_STATE_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayState:
+    """Where the paper exchange stands. `now` is aware UTC."""
+
+    now: datetime
+    is_finished: bool
+
+
+class Desk:
+    """Brings a desk up and takes it down again.
+
+    Parameters
+    ----------
+    settings : Settings
+        What to trade, on what, where.
+    with_pages : bool
+        Start the dashboard and Ray's dashboard too.
+    say : Say
+        Told each thing as it starts.
+    """
+
+    def __init__(self, settings: Settings, *, with_pages: bool, say: Say) -> None:
+        self._settings = settings
+        self._with_pages = with_pages
+        self._say = say
+        self._home = settings.home.resolve()
+        self._stack = ExitStack()
+        self._exchange_url: str | None = None
+        self.dashboard_url: str | None = None
+        self.ray_dashboard_url: str | None = None
+        self.database_url = ""
+
+    @property
+    def exchange_url(self) -> str | None:
+        """Address of the paper exchange; None at Alpaca."""
+        return self._exchange_url
+
+    def start(self) -> None:
+        """Start everything, in order; on a failure what was started is stopped again.
+
+        Raises
+        ------
+        StartError
+            One line that says what is wrong and how to mend it.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop everything, in the opposite order."""
+        self._stack.close()
+
+    def replay_state(self) -> ReplayState:
+        """Ask the paper exchange where it stands."""
+        answer = requests.get(f"{self._exchange_url}/control/state", timeout=_STATE_TIMEOUT_S)
+        state: dict[str, Any] = answer.json()
+        return ReplayState(now=parse_instant(state["now"]), is_finished=bool(state["finished"]))
+
+    # -- in order
+    def _start(self) -> None:
+        settings = self._settings
+        self._claim_home()
+        pages = self._with_pages
+        dashboard_port = (
+            require_free(settings.dashboard_port, "the dashboard", "GREENLIGHT_DASHBOARD_PORT")
+            if pages
+            else None
+        )
+        ray_port = (
+            require_free(
+                settings.ray_dashboard_port, "Ray's dashboard", "GREENLIGHT_RAY_DASHBOARD_PORT"
+            )
+            if pages
+            else None
+        )
+        self._start_store()
+        redis_url = self._start_cache()
+        config = self._connect(redis_url)
+        self._record_run(config)
+        self._say("starting Ray")
+        self._stack.callback(launch.stop_ray)
+        self.ray_dashboard_url = launch.start_ray(dashboard_port=ray_port)
+        self._say("starting the actors")
+        launch.create_core(config)
+        if dashboard_port is not None:
+            self._start_dashboard(dashboard_port)
+        self._write_desk_file(redis_url)
+
+    def _claim_home(self) -> None:
+        self._home.mkdir(parents=True, exist_ok=True)
+        running = DeskFile.read(self._home)
+        if running is not None and running.is_alive():
+            raise StartError(
+                f"a desk is running in {self._home} (pid {running.pid}); "
+                "stop it with 'greenlight down' or choose another GREENLIGHT_HOME"
+            )
+
+    def _start_store(self) -> None:
+        if self._settings.database_url is not None:
+            self._say("using the database in DATABASE_URL")
+            self.database_url = self._settings.database_url
+        else:
+            self._say("starting PostgreSQL")
+            postgres = services.start_postgres(self._home)
+            self._stack.callback(postgres.stop)
+            self.database_url = postgres.url
+        migrate(self.database_url)
+
+    def _start_cache(self) -> str | None:
+        if self._settings.redis_url is not None:
+            self._say("using the cache in REDIS_URL")
+            return self._settings.redis_url
+        found = services.start_redis(self._home)
+        if isinstance(found, services.RedisService):
+            self._say("starting Redis")
+            self._stack.callback(found.stop)
+            return found.url
+        self._say(f"no Redis ({found.reason}); the desk trades without a cache")
+        return None
+
+    def _connect(self, redis_url: str | None) -> DeskConfig:
+        settings = self._settings
+        if settings.api_key_id is not None:
+            if settings.api_secret_key is None:
+                raise StartError("APCA_API_KEY_ID is set without APCA_API_SECRET_KEY; set both")
+            if not settings.symbols:
+                raise StartError("GREENLIGHT_SYMBOLS is empty; name what to trade on Alpaca")
+            self._say("trading on Alpaca paper")
+            return self._config(
+                redis_url,
+                urls=(_ALPACA_TRADING, _ALPACA_DATA, _ALPACA_STREAM, _ALPACA_TRADES),
+                control_url=None,
+                is_replay=False,
+                key=(settings.api_key_id, settings.api_secret_key.get_secret_value()),
+                symbols=settings.symbols,
+                start_at=datetime.now(UTC),
+            )
+        return self._start_exchange(redis_url)
+
+    def _start_exchange(self, redis_url: str | None) -> DeskConfig:
+        settings = self._settings
+        try:
+            source = open_source(settings.source)
+        except ValueError as error:
+            raise StartError(f"GREENLIGHT_SOURCE: {error}") from error
+        symbols = settings.symbols or source.symbols
+        unknown = sorted(set(symbols) - set(source.symbols))
+        if unknown:
+            raise StartError(
+                f"GREENLIGHT_SYMBOLS: {', '.join(unknown)} not in {settings.source}, "
+                f"which has {', '.join(source.symbols)}"
+            )
+        if not source.sessions(settings.start, settings.end):
+            raise StartError(
+                f"{settings.source} has no session from {settings.start} to {settings.end}; "
+                "set GREENLIGHT_START and GREENLIGHT_END"
+            )
+        port = require_free(
+            settings.exchange_port, "the paper exchange", "GREENLIGHT_EXCHANGE_PORT"
+        )
+        self._say("starting the paper exchange")
+        pace = ["--lockstep"] if settings.speed is None else ["--speed", str(settings.speed)]
+        child = Child(
+            "the paper exchange",
+            [
+                *("-m", "cluster.paper_exchange"),
+                *("--source", settings.source),
+                *("--start", settings.start.isoformat(), "--end", settings.end.isoformat()),
+                *("--port", str(port)),
+                *("--data-dir", str(self._home / "exchange")),
+                *("--cash", str(settings.start_cash_usd)),
+                *("--partial-fills", str(settings.partial_fill_probability)),
+                *("--key", _PAPER_KEY, "--secret", _PAPER_SECRET),
+                *pace,
+            ],
+            log=self._home / "logs" / "exchange.log",
+            reads_output=True,
+        )
+        self._stack.callback(child.stop)
+        port = int(child.first_line(timeout_s=60)["port"])
+        self._exchange_url = f"http://127.0.0.1:{port}"
+        stream = f"ws://127.0.0.1:{port}"
+        return self._config(
+            redis_url,
+            urls=(
+                self._exchange_url,
+                self._exchange_url,
+                f"{stream}/v2/iex",
+                f"{stream}/stream",
+            ),
+            control_url=f"{stream}/control/lockstep" if settings.speed is None else None,
+            is_replay=True,
+            key=(_PAPER_KEY, _PAPER_SECRET),
+            symbols=symbols,
+            start_at=self.replay_state().now,
+        )
+
+    def _config(
+        self,
+        redis_url: str | None,
+        *,
+        urls: tuple[str, str, str, str],
+        control_url: str | None,
+        is_replay: bool,
+        key: tuple[str, str],
+        symbols: tuple[str, ...],
+        start_at: datetime,
+    ) -> DeskConfig:
+        trading_url, data_url, data_stream_url, trade_stream_url = urls
+        return DeskConfig(
+            desk=self._settings.desk,
+            database_url=self.database_url,
+            redis_url=redis_url,
+            trading_url=trading_url,
+            data_url=data_url,
+            data_stream_url=data_stream_url,
+            trade_stream_url=trade_stream_url,
+            control_url=control_url,
+            is_replay=is_replay,
+            key_id=key[0],
+            secret_key=key[1],
+            request_deadline_s=self._settings.request_deadline_s,
+            symbols=symbols,
+            start_at=start_at,
+            settings_json=self._settings.model_dump_json(exclude={"api_secret_key"}),
+        )
+
+    def _record_run(self, config: DeskConfig) -> None:
+        try:
+            account = wiring.build_broker(config).account()
+        except BrokerRefused as error:
+            raise StartError(
+                f"the broker refuses the key ({error}); check APCA_API_KEY_ID"
+            ) from error
+        except BrokerUnavailable as error:
+            raise StartError(f"the broker does not answer ({error}); try again") from error
+        source = "alpaca-paper"
+        is_synthetic = False
+        if config.is_replay:
+            opened = open_source(self._settings.source)
+            source, is_synthetic = opened.name, opened.is_synthetic
+        store = wiring.build_store(config)
+        try:
+            store.start_run(
+                Run(
+                    run_id=uuid.uuid4().hex,
+                    started_at=config.start_at,
+                    account_kind="replay" if config.is_replay else "paper",
+                    account_number=account.account_number,
+                    source=source,
+                    is_synthetic=is_synthetic,
+                    start_cash_usd=Decimal(account.cash),
+                    fingerprint=f"{wiring.code_hash()[:16]}-{self._settings.fingerprint()[:16]}",
+                )
+            )
+        finally:
+            store.close()
+
+    def _start_dashboard(self, port: int) -> None:
+        self._say("starting the dashboard")
+        child = Child(
+            "the dashboard",
+            [
+                *("-m", "streamlit", "run"),
+                str(Path(__file__).resolve().parent.parent / "dashboard" / "app.py"),
+                *("--server.address", "127.0.0.1", "--server.port", str(port)),
+                *("--server.headless", "true", "--browser.gatherUsageStats", "false"),
+                *("--server.fileWatcherType", "none"),
+            ],
+            log=self._home / "logs" / "dashboard.log",
+            environment={"GREENLIGHT_HOME": str(self._home)},
+        )
+        self._stack.callback(child.stop)
+        wait_for_port(port, child, timeout_s=60)
+        self.dashboard_url = f"http://127.0.0.1:{port}"
+
+    def _write_desk_file(self, redis_url: str | None) -> None:
+        desk_file = DeskFile(
+            database_url=self.database_url,
+            redis_url=redis_url,
+            ray_dashboard_url=self.ray_dashboard_url,
+            exchange_url=self._exchange_url,
+            dashboard_url=self.dashboard_url,
+            pid=os.getpid(),
+            started_at=datetime.now(UTC),
+        )
+        desk_file.write(self._home)
+        self._stack.callback(DeskFile.remove, self._home)

@@ -1,0 +1,38 @@
+"""What every process of one desk must know, as plain values that travel to any node.
+
+Made once by the launcher; read by `wiring`. It imports nothing of the desk, so
+that unpickling it in a position monitor loads nothing either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+NAMESPACE = "greenlight"
+"""Ray namespace of the desk's actors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskConfig:
+    """Addresses, credentials and the settings as JSON. `start_at` is aware UTC.
+
+    `control_url` is set for a lockstep replay and only then. `is_replay` says
+    that time comes from events.
+    """
+
+    desk: str
+    database_url: str
+    redis_url: str | None
+    trading_url: str
+    data_url: str
+    data_stream_url: str
+    trade_stream_url: str
+    control_url: str | None
+    is_replay: bool
+    key_id: str
+    secret_key: str = field(repr=False)
+    request_deadline_s: float
+    symbols: tuple[str, ...]
+    start_at: datetime
+    settings_json: str

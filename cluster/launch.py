@@ -1,0 +1,142 @@
+"""Ray: start a node, turn plain classes into named, detached actors, stop them.
+
+The one factory that applies `ray.remote`. Every actor restarts for ever and
+no task is retried by Ray itself, because a repeated order is ours to decide.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import ray
+from ray.exceptions import RayError
+
+from cluster import wiring
+from cluster.desk_config import NAMESPACE, DeskConfig
+
+logger = logging.getLogger(__name__)
+
+CORE: Final = ("recorder", "risk-gate", "strategist", "market-data")
+"""Actors that are always there, in the order in which they start."""
+SUPERVISOR: Final = "supervisor"
+_OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
+
+
+class Host:
+    """An actor's process: builds the plain object and passes calls on to it."""
+
+    def __init__(self, build: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+        self._plain = build(*args)
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of the plain object."""
+        return getattr(self._plain, method)(*args, **kwargs)
+
+    def pid(self) -> int:
+        """Process id, for `greenlight status` and the kill tests."""
+        return os.getpid()
+
+
+def create(
+    class_name: str,
+    name: str,
+    options: Mapping[str, Any],
+    build: Callable[..., Any],
+    *args: Any,
+) -> None:
+    """Start a detached, named actor, or find the one of that name.
+
+    Parameters
+    ----------
+    class_name : str
+        Name of the plain class, as Ray's dashboard shows it.
+    options : Mapping[str, Any]
+        The plain class's OPTIONS.
+    build, args
+        Make the plain object in the actor's process.
+    """
+    shown = type(class_name, (Host,), {})
+    ray.remote(shown).options(
+        **{key: value for key, value in options.items() if key != "name"},
+        name=name,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        max_restarts=-1,
+        max_task_retries=0,
+    ).remote(build, args)
+
+
+def create_monitor(config: DeskConfig, symbol: str) -> None:
+    """Start the position monitor of a symbol."""
+    from actors.position_monitor import OPTIONS, monitor_name
+
+    create("PositionMonitor", monitor_name(symbol), OPTIONS, wiring.build_monitor, config, symbol)
+
+
+def create_core(config: DeskConfig) -> None:
+    """Start the actors that are always there; each is up when this returns."""
+    from actors import market_data, recorder, risk_gate, strategist
+    from cluster import supervisor
+
+    plan: list[tuple[str, Mapping[str, Any], Callable[..., Any]]] = [
+        ("Recorder", recorder.OPTIONS, wiring.build_recorder),
+        ("RiskGate", risk_gate.OPTIONS, wiring.build_gate),
+        ("Strategist", strategist.OPTIONS, wiring.build_strategist),
+        ("MarketDataHub", market_data.OPTIONS, wiring.build_market_data),
+        ("Supervisor", supervisor.OPTIONS, supervisor.build_supervisor),
+    ]
+    for class_name, options, build in plan[:3]:
+        create(class_name, options["name"], options, build, config)
+    for name in CORE[:3]:
+        ray.get(ray.get_actor(name, namespace=NAMESPACE).call.remote("ping"))
+    for class_name, options, build in plan[3:]:
+        create(class_name, options["name"], options, build, config)
+        ray.get(ray.get_actor(options["name"], namespace=NAMESPACE).call.remote("ping"))
+
+
+def start_ray(*, dashboard_port: int | None) -> str | None:
+    """Start one local Ray node, on loopback only.
+
+    Parameters
+    ----------
+    dashboard_port : int | None
+        Port of Ray's dashboard; None starts none.
+
+    Returns
+    -------
+    str | None
+        The dashboard's address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    context = ray.init(
+        address="local",
+        namespace=NAMESPACE,
+        include_dashboard=dashboard_port is not None,
+        dashboard_host="127.0.0.1",
+        dashboard_port=dashboard_port,
+        log_to_driver=False,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        _node_ip_address="127.0.0.1",
+    )
+    url = context.dashboard_url
+    return f"http://{url}" if url else None
+
+
+def stop_ray() -> None:
+    """End the desk's actors and then the node."""
+    if not ray.is_initialized():
+        return
+    with contextlib.suppress(RayError, ValueError):
+        hub = ray.get_actor("market-data", namespace=NAMESPACE)
+        ray.get(hub.call.remote("stop"), timeout=10)
+    for found in ray.util.list_named_actors(all_namespaces=True):
+        with contextlib.suppress(RayError, ValueError):
+            ray.kill(ray.get_actor(found["name"], namespace=found["namespace"]), no_restart=True)
+    ray.shutdown()

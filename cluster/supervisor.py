@@ -1,0 +1,155 @@
+"""The supervisor: desired actors against living ones.
+
+Desired are the core actors and a monitor for every open position. One that is
+gone is started, one that is silent is killed (Ray then restarts it). The plan
+is `plan`, a pure function; this file carries it out.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+
+from cluster.desk_config import NAMESPACE, DeskConfig
+from greenlight.ports import Store, StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+OPTIONS: Final[dict[str, Any]] = {"name": "supervisor", "num_cpus": 0.05, "max_concurrency": 2}
+PERIOD_S: Final = 1.0
+SILENT_AFTER_S: Final = 4.0
+"""An actor that has not answered for this long is replaced (found within 5 s)."""
+START_GRACE_S: Final = 30.0
+"""A new actor may take this long to answer for the first time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisionPlan:
+    """Symbols whose monitor must be started, and actors to be killed."""
+
+    start: tuple[str, ...]
+    kill: tuple[str, ...]
+
+
+def plan(
+    *,
+    desired: Sequence[str],
+    known: Mapping[str, float],
+    now_s: float,
+    silent_after_s: float = SILENT_AFTER_S,
+) -> SupervisionPlan:
+    """What has to happen so that every desired actor lives.
+
+    Parameters
+    ----------
+    desired : Sequence[str]
+        Actor names.
+    known : Mapping[str, float]
+        For each actor that exists, the monotonic second of its last answer (or,
+        before the first, the second until which it is given time, less
+        `silent_after_s`).
+    now_s : float
+        The present on the same clock.
+    """
+    return SupervisionPlan(
+        start=tuple(name for name in desired if name not in known),
+        kill=tuple(
+            name for name in desired if name in known and now_s - known[name] > silent_after_s
+        ),
+    )
+
+
+class Supervisor:
+    """Carries the plan out every second, on a thread of its own."""
+
+    def __init__(self, *, config: DeskConfig, store: Store) -> None:
+        self._config = config
+        self._store = store
+        self._answers: dict[str, float] = {}
+        self._pending: dict[str, Any] = {}
+        self._replaced: dict[str, int] = {}
+        self._thread = threading.Thread(target=self._run, name="supervise", daemon=True)
+        self._thread.start()
+
+    def ping(self) -> str:
+        """Answer, as proof of life."""
+        return "supervisor"
+
+    def status(self) -> dict[str, object]:
+        """Seconds since each actor's last answer, and how often each was replaced."""
+        now_s = time.monotonic()
+        return {
+            "silent_s": {name: max(now_s - at, 0.0) for name, at in self._answers.items()},
+            "replaced": dict(self._replaced),
+        }
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._turn()
+            except StoreUnavailable as error:
+                logger.error("store away: %s", error, extra={"action": "supervise"})
+            except Exception:
+                logger.exception("a turn failed", extra={"action": "supervise"})
+            time.sleep(PERIOD_S)
+
+    def _turn(self) -> None:
+        from actors.position_monitor import monitor_name
+        from cluster.launch import CORE, create_monitor
+
+        symbols = {monitor_name(p.symbol): p.symbol for p in self._store.open_positions()}
+        desired = [*CORE, *symbols]
+        self._listen(desired)
+        todo = plan(desired=desired, known=self._answers, now_s=time.monotonic())
+        for name in todo.start:
+            if name in symbols:
+                logger.warning("starting %s", name, extra={"action": "start_monitor"})
+                create_monitor(self._config, symbols[name])
+        for name in todo.kill:
+            logger.error("%s is silent, replacing it", name, extra={"action": "replace"})
+            self._replaced[name] = self._replaced.get(name, 0) + 1
+            self._pending.pop(name, None)
+            self._answers[name] = time.monotonic() + START_GRACE_S
+            ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=False)
+
+    def _listen(self, desired: Sequence[str]) -> None:
+        """Ask everybody; note who has answered and who exists at all."""
+        now_s = time.monotonic()
+        for name in list(self._answers):
+            if name not in desired:
+                del self._answers[name]
+                self._pending.pop(name, None)
+        for name in desired:
+            try:
+                reference = self._pending.get(name)
+                if reference is None:
+                    handle = ray.get_actor(name, namespace=NAMESPACE)
+                    self._answers.setdefault(name, now_s + START_GRACE_S)
+                    self._pending[name] = handle.call.remote("ping")
+                    continue
+                ray.get(reference, timeout=0)
+                self._answers[name] = now_s
+                self._pending.pop(name)
+            except GetTimeoutError:
+                continue
+            except ValueError:
+                self._answers.pop(name, None)
+                self._pending.pop(name, None)
+            except RayError as error:
+                logger.warning("%s: %s", name, error, extra={"action": "supervise"})
+                self._pending.pop(name, None)
+                self._answers[name] = now_s + START_GRACE_S
+
+
+def build_supervisor(config: DeskConfig) -> Supervisor:
+    """The supervisor, in its actor's process."""
+    from cluster.wiring import build_store
+
+    return Supervisor(config=config, store=build_store(config))

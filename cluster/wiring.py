@@ -1,0 +1,224 @@
+"""The composition root: every actor's object made from a `DeskConfig`.
+
+Each `build_*` runs inside its actor's process and imports there what that
+actor needs, so that a position monitor loads neither pandas nor numpy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from greenlight.adapters.timescale import TimescaleStore
+
+from cluster.desk_config import DeskConfig
+from greenlight.adapters.alpaca_broker import AlpacaBroker
+from greenlight.adapters.clock import EventClock, SystemClock
+from greenlight.adapters.console import ConsoleNotifier
+from greenlight.ports import BrokerUnavailable, StoreUnavailable
+
+if TYPE_CHECKING:
+    from actors.market_data import MarketDataHub
+    from actors.position_monitor import PositionMonitor
+    from actors.recorder import Recorder
+    from actors.risk_gate import RiskGate
+    from actors.strategist import Strategist
+    from greenlight.settings import Settings
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_RETRY_S = 0.5
+_CODE_FOLDERS = ("greenlight", "actors", "jobs")
+
+
+def code_hash() -> str:
+    """SHA-256 of the source that decides: greenlight, actors and jobs."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for folder in _CODE_FOLDERS:
+        for path in sorted((root / folder).rglob("*")):
+            if path.suffix in {".py", ".sql"}:
+                digest.update(path.relative_to(root).as_posix().encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def insist(make: Callable[[], T]) -> T:
+    """Make something that asks the store or the broker, until both answer.
+
+    Ray never restarts an actor whose constructor raised; so it waits instead.
+    """
+    while True:
+        try:
+            return make()
+        except (StoreUnavailable, BrokerUnavailable) as error:
+            logger.error("waiting to start: %s", error, extra={"action": "wait_to_start"})
+            time.sleep(_RETRY_S)
+
+
+def build_store(config: DeskConfig) -> TimescaleStore:
+    """The store of this process."""
+    return insist(lambda: TimescaleStore(config.database_url))
+
+
+def build_broker(config: DeskConfig) -> AlpacaBroker:
+    """The broker of this process."""
+    return AlpacaBroker(
+        base_url=config.trading_url,
+        key_id=config.key_id,
+        secret_key=config.secret_key,
+        deadline_s=config.request_deadline_s,
+    )
+
+
+def _settings(config: DeskConfig) -> Settings:
+    from greenlight.settings import Settings
+
+    return Settings.model_validate_json(config.settings_json)
+
+
+def _last_instant(config: DeskConfig) -> datetime:
+    """The present as far as this process can know it before its first call."""
+    if not config.is_replay:
+        return SystemClock().now()
+    decisions = build_store(config).decisions(limit=1)
+    return decisions[-1].decision.at if decisions else config.start_at
+
+
+def build_monitor(config: DeskConfig, symbol: str) -> PositionMonitor:
+    """The position monitor of a symbol."""
+    from actors.position_monitor import PositionMonitor
+
+    return insist(
+        lambda: PositionMonitor(
+            symbol=symbol,
+            store=build_store(config),
+            broker=build_broker(config),
+            notifier=ConsoleNotifier(),
+            desk=config.desk,
+            now=_last_instant(config),
+            sleep=time.sleep,
+        )
+    )
+
+
+def build_gate(config: DeskConfig) -> RiskGate:
+    """The risk gate."""
+    from actors.risk_gate import RiskGate
+
+    settings = _settings(config)
+    return insist(
+        lambda: RiskGate(
+            store=build_store(config),
+            broker=build_broker(config),
+            desk=config.desk,
+            limits=settings.limits(),
+            entry_timeout_s=settings.entry_timeout_s,
+            now=_last_instant(config),
+            sleep=time.sleep,
+        )
+    )
+
+
+def build_strategist(config: DeskConfig) -> Strategist:
+    """The strategist with strategy A."""
+    from actors.risk_gate import HOLDER
+    from actors.strategist import Strategist
+    from cluster.remote_ports import RemoteActor, RemoteGate
+    from greenlight.adapters.alpaca_data import AlpacaMarketData
+    from greenlight.domain.signals import MeanReversion
+
+    settings = _settings(config)
+    return Strategist(
+        strategy=MeanReversion(
+            timeframe=settings.timeframe,
+            period=settings.rsi_period,
+            oversold=settings.rsi_oversold,
+            stop_frac=settings.stop_frac,
+            target_frac=settings.target_frac,
+            hold_sessions=settings.hold_sessions,
+        ),
+        symbols=config.symbols,
+        store=build_store(config),
+        market_data=AlpacaMarketData(
+            base_url=config.data_url,
+            key_id=config.key_id,
+            secret_key=config.secret_key,
+            deadline_s=config.request_deadline_s,
+        ),
+        gate=RemoteGate(RemoteActor(HOLDER)),
+    )
+
+
+def build_recorder(config: DeskConfig) -> Recorder:
+    """The recorder."""
+    from greenlight.adapters.redis_cache import RedisCache
+    from greenlight.domain.readiness import ReadinessPolicy, to_json
+    from jobs.readiness import evaluate_now
+
+    from actors.recorder import Recorder
+    from greenlight.adapters.no_cache import NoCache
+
+    store = build_store(config)
+    policy = ReadinessPolicy()
+    return Recorder(
+        store=store,
+        broker=build_broker(config),
+        cache=NoCache() if config.redis_url is None else RedisCache(config.redis_url),
+        evaluate=lambda now: to_json(evaluate_now(store, now, policy)),
+        monotonic=time.monotonic,
+    )
+
+
+def build_market_data(config: DeskConfig) -> MarketDataHub:
+    """Market data with its streams and links."""
+    from actors.market_data import MarketDataHub
+    from actors.position_monitor import monitor_name
+    from cluster.launch import create_monitor
+    from cluster.remote_ports import (
+        RemoteActor,
+        RemoteGate,
+        RemoteMonitors,
+        RemoteRecorder,
+        RemoteStrategist,
+    )
+    from greenlight.adapters.alpaca_data import AlpacaMarketData, AlpacaStreams
+
+    settings = _settings(config)
+    clock: Any = EventClock(_last_instant(config)) if config.is_replay else SystemClock()
+    return MarketDataHub(
+        store=build_store(config),
+        broker=build_broker(config),
+        market_data=AlpacaMarketData(
+            base_url=config.data_url,
+            key_id=config.key_id,
+            secret_key=config.secret_key,
+            deadline_s=config.request_deadline_s,
+        ),
+        streams=AlpacaStreams(
+            data_url=config.data_stream_url,
+            trade_url=config.trade_stream_url,
+            control_url=config.control_url,
+            key_id=config.key_id,
+            secret_key=config.secret_key,
+            symbols=config.symbols,
+            wants_daily=False,
+            wants_ticks=False,
+        ),
+        strategist=RemoteStrategist(RemoteActor("strategist")),
+        gate=RemoteGate(RemoteActor("risk-gate")),
+        monitors=RemoteMonitors(monitor_name, lambda symbol: create_monitor(config, symbol)),
+        recorder=RemoteRecorder(RemoteActor("recorder")),
+        notifier=ConsoleNotifier(),
+        is_lockstep=config.control_url is not None,
+        every_minute=settings.timeframe == "1Min",
+        now=clock.now,
+        advance=clock.advance if config.is_replay else lambda _: None,
+        monotonic=time.monotonic,
+    )

@@ -1,0 +1,15 @@
+"""Alerts on the console, for a desk without Telegram."""
+
+from __future__ import annotations
+
+import logging
+
+logger = logging.getLogger("greenlight.alert")
+
+
+class ConsoleNotifier:
+    """The `Notifier` port on the log."""
+
+    def alert(self, text: str) -> None:
+        """Log the alert; see `Notifier.alert`."""
+        logger.warning("ALERT %s", text, extra={"action": "alert"})
