@@ -1,0 +1,245 @@
+"""From the store to the seven lights.
+
+Before it stands the store; after it the recorder (which keeps an evaluation
+after every session), the page and the command. Reads are bounded to the last
+`WINDOW`. Marks and heartbeats are many, so an `Evaluator` remembers those it
+has read and asks only for what came since; it can be lost at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import numpy as np
+
+from greenlight.domain import metrics
+from greenlight.domain.audit import DecisionKind
+from greenlight.domain.gate import Protection
+from greenlight.domain.market import Unavailable
+from greenlight.domain.metrics import EMPTY_SERIES, EquitySeries, IntArray
+from greenlight.domain.readiness import (
+    Evaluation,
+    ReadinessInputs,
+    ReadinessPolicy,
+    evaluate,
+    from_json,
+)
+from greenlight.ports import Run, Store
+
+WINDOW: Final = timedelta(days=400)
+"""Nothing older is looked at."""
+DESK: Final = "desk"
+"""Component whose heartbeats count as uptime."""
+_LEAD_IN: Final = timedelta(days=10)
+"""Readings of coverage from before their window, which tell the state at its start."""
+_LATE: Final = timedelta(hours=2)
+"""Marks and heartbeats may reach the store this much later than their time."""
+_AHEAD: Final = timedelta(days=1)
+"""In a replay orders are written before the minute that they fell in."""
+_RESUMED_WITHIN: Final = timedelta(days=14)
+"""A desk that was away for longer starts its clocks again."""
+_TICK: Final = timedelta(microseconds=1)
+_NO_BACKTEST: Final = "no stored walk-forward"
+_NO_EVIDENCE: Final = "no evidence process has run"
+
+
+def evaluate_now(store: Store, now: datetime, policy: ReadinessPolicy) -> Evaluation:
+    """The seven lights at an instant, with everything read afresh.
+
+    Raises
+    ------
+    StoreUnavailable
+        The store does not answer.
+    """
+    return Evaluator(store, policy)(now)
+
+
+def gather(store: Store, now: datetime, policy: ReadinessPolicy) -> ReadinessInputs:
+    """What an evaluation at `now` (aware UTC) rests on, read afresh."""
+    return Evaluator(store, policy).gather(now)
+
+
+def latest_instant(store: Store) -> datetime | None:
+    """The newest mark or heartbeat (aware UTC): a replay's present. None before the first."""
+    run = store.latest_run()
+    if run is None:
+        return None
+    # A mark a session leads close to the end; the minutes since are few.
+    base = run.started_at
+    ends = run.started_at + timedelta(days=36525)
+    closes = store.equity(base, ends, "broker")
+    if closes:
+        base = closes[-1].at
+    found = [mark.at for mark in store.equity(base, base + WINDOW, "desk")[-1:]]
+    found += [
+        beat + timedelta(minutes=1)
+        for beat in store.heartbeat_minutes(DESK, base, base + WINDOW)[-1:]
+    ]
+    found += [mark.at for mark in closes[-1:]]
+    return max(found, default=None)
+
+
+def present(store: Store, clock_now: datetime) -> datetime:
+    """The time that an evaluation should speak of.
+
+    A replay's is its newest evidence (its start before there is any); a real
+    account's is the clock's.
+    """
+    run = store.latest_run()
+    if run is None or run.account_kind != "replay":
+        return clock_now
+    return latest_instant(store) or run.started_at
+
+
+class Evaluator:
+    """Evaluates again and again, reading only what is new.
+
+    Parameters
+    ----------
+    store : Store
+        Read only.
+    policy : ReadinessPolicy
+        The thresholds.
+    """
+
+    def __init__(self, store: Store, policy: ReadinessPolicy) -> None:
+        self._store = store
+        self._policy = policy
+        self._run: Run | None = None
+        self._since: datetime | None = None
+        self._forget()
+
+    def __call__(self, now: datetime) -> Evaluation:
+        """The seven lights at an aware UTC instant.
+
+        Raises
+        ------
+        StoreUnavailable
+            The store does not answer.
+        """
+        return evaluate(self.gather(now), self._policy)
+
+    def gather(self, now: datetime) -> ReadinessInputs:
+        """What an evaluation at `now` rests on, and nothing later."""
+        store = self._store
+        run = store.latest_run()
+        if run is None:
+            return _nothing(now)
+        since = max(self._clock_start(run), now - WINDOW)
+        lately = now - timedelta(days=self._policy.coverage_days)
+        start = max(min(since, lately), now - WINDOW)
+        protections = [
+            Protection(symbol=d.symbol, at=d.at)
+            for d in (row.decision for row in store.decisions(start=lately, limit=None))
+            if d.kind is DecisionKind.PROTECT and d.symbol is not None
+        ]
+        # Each before what is held against it, so that nothing new looks incomplete.
+        beats = self._read_beats(since, now)
+        return ReadinessInputs(
+            now=now,
+            run=run,
+            since=since,
+            beats=beats,
+            desk_marks=self._read_marks("desk", since, now),
+            broker_marks=self._read_marks("broker", since, now),
+            protections=protections,
+            open_positions=[p for p in store.open_positions() if p.opened_at <= now],
+            coverage=store.coverage(lately - _LEAD_IN, now + _AHEAD),
+            trades=store.trades(start=start, limit=None),
+            closed_positions=store.closed_positions(start),
+            backtest=Unavailable(_NO_BACKTEST),
+            evidence=Unavailable(_NO_EVIDENCE),
+        )
+
+    def _forget(self) -> None:
+        self._marks: dict[str, EquitySeries] = {}
+        self._beats: IntArray = np.empty(0, dtype=np.int64)
+
+    def _clock_start(self, run: Run) -> datetime:
+        """When the clocks of this account and fingerprint began.
+
+        A desk that comes back unchanged goes on where the last evaluation of
+        the same account and fingerprint stood.
+        """
+        if self._run is not None and self._run.run_id == run.run_id and self._since is not None:
+            return self._since
+        start = run.started_at
+        rows = self._store.evaluations(start - _RESUMED_WITHIN, start + _TICK)
+        for _, row in reversed(rows[-1:]):
+            try:
+                last = from_json(row)
+            except (KeyError, TypeError, ValueError):
+                break
+            is_same = (last.account_kind, last.account_number, last.fingerprint) == (
+                run.account_kind,
+                run.account_number,
+                run.fingerprint,
+            )
+            if is_same and last.since is not None:
+                start = min(start, last.since)
+        self._run, self._since = run, start
+        self._forget()
+        return start
+
+    def _read_marks(self, source: str, since: datetime, now: datetime) -> EquitySeries:
+        kept = self._marks.get(source, EMPTY_SERIES)
+        begin = since
+        if len(kept.at_s):
+            newest = datetime.fromtimestamp(int(kept.at_s[-1]), UTC)
+            begin = max(since, min(newest, now) - _LATE)
+        begin_s = _whole_s(begin)
+        begin = datetime.fromtimestamp(begin_s, UTC)
+        rows = self._store.equity(begin, now + _TICK, source)
+        first = int(np.searchsorted(kept.at_s, _whole_s(since)))
+        end = int(np.searchsorted(kept.at_s, begin_s))
+        fresh_s = np.array([int(row.at.timestamp()) for row in rows], dtype=np.int64)
+        fresh_usd = np.array([float(row.equity_usd) for row in rows], dtype=np.float64)
+        series = EquitySeries(
+            at_s=np.concatenate([kept.at_s[first:end], fresh_s]),
+            equity_usd=np.concatenate([kept.equity_usd[first:end], fresh_usd]),
+        )
+        self._marks[source] = series
+        return series
+
+    def _read_beats(self, since: datetime, now: datetime) -> IntArray:
+        kept = self._beats
+        begin = metrics.minute_of(since)
+        first = int(np.searchsorted(kept, begin))
+        if len(kept):
+            late = int(_LATE / timedelta(minutes=1))
+            begin = max(begin, min(int(kept[-1]), metrics.minute_of(now)) - late)
+        rows = self._store.heartbeat_minutes(
+            DESK, datetime.fromtimestamp(60 * begin, UTC), now + _TICK
+        )
+        end = int(np.searchsorted(kept, begin))
+        self._beats = np.concatenate([kept[first:end], _minutes(rows)])
+        return self._beats
+
+
+def _minutes(rows: Sequence[datetime]) -> IntArray:
+    return np.array([metrics.minute_of(row) for row in rows], dtype=np.int64)
+
+
+def _whole_s(at: datetime) -> int:
+    """The first whole second that is not before an instant."""
+    return -int(-at.timestamp() // 1)
+
+
+def _nothing(now: datetime) -> ReadinessInputs:
+    return ReadinessInputs(
+        now=now,
+        run=Unavailable("the desk has not run yet; start it with 'greenlight up'"),
+        since=now,
+        trades=(),
+        closed_positions=(),
+        open_positions=(),
+        broker_marks=EMPTY_SERIES,
+        desk_marks=EMPTY_SERIES,
+        beats=np.empty(0, dtype=np.int64),
+        coverage=(),
+        protections=(),
+        backtest=Unavailable(_NO_BACKTEST),
+        evidence=Unavailable(_NO_EVIDENCE),
+    )
