@@ -79,7 +79,7 @@ class FakeBroker:
     on_cancel : Callable[[BrokerOrder], None]
         Called with every live order before it is cancelled.
     on_update : Callable[[TradeUpdate], None]
-        Called with every fill and finished cancel, as the trade stream would.
+        Called with every fill, finished cancel and replaced order, as the trade stream would.
     """
 
     def __init__(self, clock: Clock, *, cash: Decimal = Decimal(100_000)) -> None:
@@ -409,7 +409,8 @@ class FakeBroker:
             order_class=old.order_class,
         )
         self._put(new)
-        self._put(replace(old, status=OrderStatus.REPLACED, replaced_by=new.order_id))
+        self._put(replace(old, replaced_by=new.order_id))
+        self._finish(self._orders[order_id], OrderStatus.REPLACED)
         other = self._sibling.pop(order_id, None)
         if other is not None:
             self._sibling[new.order_id] = other

@@ -22,7 +22,7 @@ from greenlight.domain.orders import (
     TimeInForce,
 )
 from greenlight.domain.signals import Signal
-from greenlight.ports import Run
+from greenlight.ports import Run, TradeUpdate
 from greenlight.testing import FakeCache, FakeClock, FakeNotifier, FakeStore
 from greenlight.testing_broker import FakeBroker
 
@@ -96,6 +96,19 @@ class Surroundings:
         assert order is not None
         self.store.record_order_status(order.order_id, order.status, order.filled_qty, fill.at)
         return fill
+
+    def follow(self) -> None:
+        """Book fills and store reports of orders as they happen, as market data does."""
+
+        def take(update: TradeUpdate) -> None:
+            order = update.order
+            if update.fill is not None:
+                self.store.book_fill(update.fill, Decimal(0))
+            self.store.record_order_status(
+                order.order_id, order.status, order.filled_qty, update.at
+            )
+
+        self.broker.on_update = take
 
     def enter(
         self,
