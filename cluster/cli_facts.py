@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final
@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cluster import services
 from cluster.desk_file import DeskFile
 from cluster.processes import StartError
 from greenlight.adapters.timescale import TimescaleStore
@@ -38,7 +39,7 @@ from greenlight.domain.metrics import max_drawdown, merged, profit_factor, win_r
 from greenlight.domain.positions import Position
 from greenlight.domain.readiness import ReadinessPolicy, evaluate, to_json
 from greenlight.domain.trades import Trade
-from greenlight.ports import Run, Store, StoreUnavailable
+from greenlight.ports import Run, Store
 from greenlight.settings import Settings, load_settings
 from jobs.readiness import gather, latest_instant, present
 
@@ -76,32 +77,40 @@ def register(app: typer.Typer) -> None:
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[TimescaleStore]:
-    """The store of the desk in `settings.home`, or of DATABASE_URL.
+    """The store of the desk that runs in `settings.home`, or of DATABASE_URL.
+
+    A desk that has stopped left its embedded PostgreSQL in the folder; that is
+    started for as long as it is looked at.
 
     Raises
     ------
     StartError
-        There is neither.
+        There is none of them.
     """
-    desk = DeskFile.read(settings.home)
-    url = settings.database_url if desk is None else desk.database_url
-    if url is None:
-        raise StartError(
-            f"no desk is running in {settings.home} and DATABASE_URL is not set; "
-            "start one with 'greenlight up'"
-        )
-    store = TimescaleStore(url)
-    try:
+    with ExitStack() as stack:
+        store = TimescaleStore(_database(settings, stack))
+        stack.callback(store.close)
         yield store
-    except StoreUnavailable as error:
-        if desk is None or desk.is_alive():
-            raise
+
+
+def _database(settings: Settings, stack: ExitStack) -> str:
+    desk = DeskFile.read(settings.home)
+    if desk is not None and desk.is_alive():
+        return desk.database_url
+    if settings.database_url is not None:
+        return settings.database_url
+    if not (settings.home / "postgres" / "data").exists():
         raise StartError(
-            f"the desk in {settings.home} (pid {desk.pid}) has ended without stopping; "
-            "start it again with 'greenlight up'"
-        ) from error
-    finally:
-        store.close()
+            f"no desk was ever started in {settings.home} and DATABASE_URL is not set; "
+            "start one with 'greenlight up', or name its folder with --home"
+        )
+    try:
+        postgres = services.start_postgres(settings.home)
+    except services.ServiceError as error:
+        raise StartError(f"the store in {settings.home} does not start: {error}") from error
+    if not postgres.is_adopted:
+        stack.callback(postgres.stop)
+    return postgres.url
 
 
 def variable(name: str) -> str:

@@ -55,21 +55,23 @@ def readiness(reader: DeskReader) -> None:
         if reading.trouble is None:
             st.html(markup.empty("Waiting for the desk."))
         return
-    show(reading.snapshot)
+    show(reading.snapshot, is_current=reading.trouble is None)
     if reading.ray_dashboard_url is not None:
         st.caption(f"Cluster health: [Ray dashboard]({reading.ray_dashboard_url})")
 
 
-def show(snapshot: Snapshot) -> None:
-    """Draw a snapshot."""
+def show(snapshot: Snapshot, *, is_current: bool) -> None:
+    """Draw a snapshot; one that is not current has no green light."""
     evaluation = snapshot.evaluation
+    if not is_current:
+        evaluation = view_model.outdated(evaluation)
     age = view_model.age(system_clock() - snapshot.changed_at)
     st.html(
         markup.head(
             view_model.badges(evaluation),
             view_model.eastern(snapshot.now),
             view_model.utc(snapshot.now),
-            f"data from {age}" if age != "just now" else "data from just now",
+            f"data from {age}",
         )
     )
     for halt in snapshot.halts:

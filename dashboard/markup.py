@@ -14,6 +14,8 @@ from dashboard.view_model import Badge, Light, PositionRow, Summary, TradeRow
 
 STYLE: Final = """
 <style>
+[data-testid="stAppDeployButton"] { display:none; }
+[data-testid="stMainBlockContainer"] { padding-top:4.4rem; max-width:1320px; }
 .gl { --green:#17a35e; --red:#e04f4f; --short:#c98a12; --stale:#8a6fd1; --line:#8883;
   --soft:#8881; font-size:15px; line-height:1.4; font-variant-numeric:tabular-nums; }
 .gl .green { --c:var(--green); } .gl .red { --c:var(--red); }

@@ -8,7 +8,7 @@ Eastern on the screen with UTC beside them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -194,6 +194,19 @@ _RULES: Final = {
 }
 
 
+def outdated(evaluation: Evaluation) -> Evaluation:
+    """The evaluation where it cannot be brought up to date: what was green is stale."""
+    return replace(
+        evaluation,
+        criteria=tuple(
+            replace(c, state=State.STALE, reason=f"last read: {c.reason}")
+            if c.state is State.GREEN
+            else c
+            for c in evaluation.criteria
+        ),
+    )
+
+
 def lights(evaluation: Evaluation) -> tuple[Light, ...]:
     """The seven, in their order."""
     return tuple(_light(criterion) for criterion in evaluation.criteria)
@@ -207,7 +220,8 @@ def _light(criterion: Criterion) -> Light:
     if criterion.interval is not None:
         low, high = (figure(bound, criterion.unit) for bound in criterion.interval)
         details.append(f"95% between {low} and {high}")
-    for extra in criterion.figures:
+    # Duration's reason counts them already.
+    for extra in criterion.figures if criterion.name != "duration" else ():
         if not isinstance(extra.value, Unavailable):
             goal = "" if extra.threshold is None else f" of {figure(extra.threshold, extra.unit)}"
             details.append(f"{extra.name} {figure(extra.value, extra.unit)}{goal}")
