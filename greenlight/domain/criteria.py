@@ -407,7 +407,7 @@ def stop_coverage(view: View) -> Criterion:
     short = [] if size else [f"no position in the last {policy.coverage_days} days"]
     if uncovered:
         short.append(f"stop on its way: {', '.join(sorted(p.symbol for p in uncovered))}")
-    now_part = f"all {_count(len(opened), 'open position')} covered" if opened else "nothing open"
+    now_part = f"{_count(len(opened), 'open position')} covered" if opened else "nothing open"
     state, reason, missing = _judge(
         failing=failing,
         short=short,
