@@ -99,9 +99,7 @@ def up(
     speed: Annotated[
         float | None, typer.Option(help="N times real time instead of lockstep.")
     ] = None,
-    timeframe: Annotated[
-        str | None, typer.Option(help="Bars to decide on: 1Min or 1Day.")
-    ] = None,
+    timeframe: Annotated[str | None, typer.Option(help="Bars to decide on: 1Min or 1Day.")] = None,
 ) -> None:
     """Bring up the whole desk with its pages, and trade until Ctrl-C.
 
@@ -148,9 +146,7 @@ def replay(
     source: Annotated[
         str | None, typer.Option(help="bokeh, lean:FOLDER or csv:FOLDER.", show_default=False)
     ] = None,
-    timeframe: Annotated[
-        str | None, typer.Option(help="Bars to decide on: 1Min or 1Day.")
-    ] = None,
+    timeframe: Annotated[str | None, typer.Option(help="Bars to decide on: 1Min or 1Day.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run the whole desk over history in lockstep, print a summary, and end.
@@ -160,9 +156,7 @@ def replay(
     """
     from cluster.desk import Desk
 
-    settings = load_settings(
-        source=source, start=_day(start), end=_day(end), timeframe=timeframe
-    )
+    settings = load_settings(source=source, start=_day(start), end=_day(end), timeframe=timeframe)
     if settings.database_url is not None:
         raise StartError(
             "a replay starts with an empty store of its own; unset DATABASE_URL to run one"

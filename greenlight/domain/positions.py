@@ -105,7 +105,10 @@ def apply_fill(position: Position | None, fill: Execution, plan: ExitPlan | None
         if position is None or fill.qty > position.qty:
             held = 0 if position is None else position.qty
             raise OversoldError(f"{fill.symbol}: sold {fill.qty}, held {held}")
-        cost = position.cost_usd * fill.qty / position.qty
+        # To a hundredth of a cent, so that sums stay exact; the last sale takes the rest.
+        cost = (position.cost_usd * fill.qty / position.qty).quantize(Decimal("0.0001"))
+        if fill.qty == position.qty:
+            cost = position.cost_usd
         qty = position.qty - fill.qty
         return replace(
             position,

@@ -29,7 +29,7 @@ from greenlight.domain.market import Quote
 NAME = "ingest"
 GOAL = 0.90
 ROWS = 400_000
-BATCH = 50_000
+BATCH = 25_000
 PAIRS = 7
 SYMBOLS = ("AAPL", "BAC", "GOOG", "IBM", "MSFT", "SPY")
 COLUMNS = "symbol, at, bid, ask, bid_size, ask_size"
