@@ -485,9 +485,7 @@ def test_bases_when_evaluated_then_each_kind_of_red_occurs() -> None:
 # -- policy and JSON
 
 
-@pytest.mark.parametrize(
-    "field", list(fields(ReadinessPolicy)), ids=lambda field: field.name
-)
+@pytest.mark.parametrize("field", list(fields(ReadinessPolicy)), ids=lambda field: field.name)
 def test_policy_when_a_threshold_is_looser_than_the_seeds_then_refused(field: Any) -> None:
     is_ceiling = field.name.startswith("max_") or field.name == "alpha"
     looser = field.default * (1.01 if is_ceiling else 0.99)
