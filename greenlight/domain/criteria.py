@@ -36,8 +36,8 @@ from greenlight.domain.metrics import CoverageReading, EquitySeries
 from greenlight.domain.positions import Position
 from greenlight.domain.trades import Trade
 
-BOOKS_CLOSED_AFTER: Final = timedelta(minutes=10)
-"""The broker's mark of a session is in the store this long after the bell."""
+BOOKS_CLOSED_AFTER: Final = timedelta(minutes=5)
+"""From this long after the bell a session must have the broker's mark."""
 CHECKED_BEFORE_OPEN: Final = timedelta(minutes=60)
 """Open positions are read at the broker from this long before the open."""
 CHECKED_BY: Final = timedelta(minutes=5)
