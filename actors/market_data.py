@@ -343,6 +343,11 @@ class MarketDataHub:
     def _reload_positions(self) -> None:
         self._holdings = {p.symbol: p.qty for p in self._store.open_positions()}
         self._cash = self._store.cash()
+        unseen = sorted(set(self._holdings) - set(self._quotes))
+        # Equity is marked with the last prices there are until the stream brings newer ones.
+        for quote in self._market_data.latest_quotes(unseen).values():
+            if quote_refusal(quote, None) is None:
+                self._quotes[quote.symbol] = quote
 
     # -- a cycle's end
     def _conclude(self, now: datetime) -> None:
@@ -410,7 +415,8 @@ class MarketDataHub:
     def _note(self, session: Session | None, now: datetime) -> None:
         """Keep what is to be recorded, and send it when there is enough of it."""
         minute = now.replace(second=0, microsecond=0)
-        in_session = session is not None and session.open < now <= session.close
+        # The minute that ends at the close is proved by what happens just after it.
+        in_session = session is not None and session.open < minute <= session.close
         if in_session and minute != self._minute:
             self._minute = minute
             if self._decide_ok:

@@ -7,13 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from greenlight.adapters.history import IntradayQuotes
 from greenlight.adapters.history_lean import open_lean
 from greenlight.domain.audit import DecisionKind, Verdict
+from greenlight.domain.market import EASTERN
 from greenlight.domain.orders import Side
 from tests.desk_harness import running_desk
 from tests.shared_data import lean_root
@@ -82,19 +84,17 @@ def test_replay_when_quotes_are_real_then_every_fill_lies_inside_them(tmp_path: 
     folder = open_lean(root)
     for fill in fills:
         quotes = folder.minute_quotes(fill.symbol, fill.at.date())
-        lows, highs = _bounds(quotes, fill.at)
-        assert lows <= float(fill.price) <= highs, fill
+        low, high = _bounds(quotes, fill.at)
+        assert low <= float(fill.price) <= high, fill
 
 
-def _bounds(quotes: object, at: datetime) -> tuple[float, float]:
+def _bounds(quotes: IntradayQuotes, at: datetime) -> tuple[float, float]:
     """Lowest bid and highest ask of the fill's minute and of the one before it."""
-    starts = [int(v) for v in quotes.start_ns]  # type: ignore[attr-defined]
-    at_ns = int(at.timestamp() * 1e9)
-    rows = [i for i, start in enumerate(starts) if at_ns - 120_000_000_000 <= start <= at_ns]
-    assert rows, f"no quotes around {at}"
-    bids = [quotes.bid[i].min() for i in rows]  # type: ignore[attr-defined]
-    asks = [quotes.ask[i].max() for i in rows]  # type: ignore[attr-defined]
-    return min(bids), max(asks)
+    local = at.astimezone(EASTERN)
+    minute = local.hour * 60 + local.minute
+    rows = (quotes.minute == minute) | (quotes.minute == minute - 1)
+    assert rows.any(), f"no quotes around {at}"
+    return float(quotes.bid[rows].min()), float(quotes.ask[rows].max())
 
 
 @pytest.mark.shared_data
@@ -164,8 +164,3 @@ def test_replay_when_a_setting_is_bad_then_one_line_and_exit_code_2(tmp_path: Pa
     assert done.stderr.count("\n") == 1
     assert "no session from 1999-01-04 to 1999-02-01" in done.stderr
     assert "GREENLIGHT_START" in done.stderr
-
-
-def test_shared_data_when_present_then_the_days_of_the_tests_are_there() -> None:
-    folder = open_lean(lean_root())
-    assert date(2013, 10, 7) in folder.days("BAC", "minute")
