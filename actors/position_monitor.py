@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -141,26 +142,9 @@ class PositionMonitor:
             if eastern_date(position.opened_at) >= eastern_date(now):
                 # Bought after the split took effect.
                 return self._protect(None, now)
-            day = eastern_date(now).isoformat()
-            after = apply_split(position, ratio)
-            decision = Decision(
-                decision_id=decision_id(self._desk, position.position_id, "split", day),
-                at=now,
-                kind=DecisionKind.ADJUST,
-                verdict=Verdict.TAKEN,
-                symbol=self._symbol,
-                strategy=position.strategy,
-                reason="split",
-                figures={
-                    "ratio": str(ratio),
-                    "qty.before": position.qty,
-                    "qty": after.qty,
-                    "stop_price.before": str(position.stop_price),
-                    "stop_price": str(after.stop_price),
-                    "target_price": str(after.target_price),
-                },
-            )
-            if self._store.adjust_position(after, decision):
+            self._adjust(position, ratio, now)
+            # Also where the split was applied before, by a life that ended half-way.
+            if self._has_stale_stop():
                 self._cancel_sells(now)
             return self._protect(None, now)
 
@@ -168,6 +152,50 @@ class PositionMonitor:
         """See `MonitorsLink.check`."""
         with self._lock:
             return self._protect(None, now)
+
+    # -- splits
+    def _adjust(self, position: Position, ratio: Decimal, now: datetime) -> None:
+        """Apply a split to the ledger, once a day whoever asks how often."""
+        day = eastern_date(now).isoformat()
+        name = decision_id(self._desk, position.position_id, "split", day)
+        rows = self._store.decisions(start=position.opened_at, symbol=self._symbol, limit=None)
+        if any(row.decision.decision_id == name for row in rows):
+            return
+        figures: dict[str, Figure] = {
+            "ratio": str(ratio),
+            "qty.before": position.qty,
+            "stop_price.before": str(position.stop_price),
+        }
+        decision = Decision(
+            decision_id=name,
+            at=now,
+            kind=DecisionKind.ADJUST,
+            verdict=Verdict.TAKEN,
+            symbol=self._symbol,
+            strategy=position.strategy,
+            reason="split",
+            figures=figures,
+        )
+        try:
+            after = apply_split(position, ratio)
+        except ValueError as error:
+            # Raising would hold up every other position; the resting pair stays.
+            reason = f"split: {error}"
+            refused = replace(decision, verdict=Verdict.REFUSED, reason=reason)
+            if self._store.record_decision(refused):
+                self._notifier.alert(f"{reason}; adjust the position by hand")
+            return
+        figures |= {
+            "qty": after.qty,
+            "stop_price": str(after.stop_price),
+            "target_price": str(after.target_price),
+        }
+        self._store.adjust_position(after, decision)
+
+    def _has_stale_stop(self) -> bool:
+        position = self._store.position(self._symbol)
+        stops = {o.stop_price for o in self._sells() if o.stop_price is not None}
+        return position is not None and not stops <= {position.stop_price}
 
     # -- protection
     def _band(self, position: Position) -> WatchBand:

@@ -73,7 +73,7 @@ class Recorder:
         """See `RecorderLink.record`."""
         held = self._buffer[-1].seq if self._buffer else self._flushed
         for batch in batches:
-            if held < oldest_kept < batch.seq != held + 1:
+            if batch.seq > max(held + 1, oldest_kept):
                 return None
             if batch.seq <= held:
                 continue

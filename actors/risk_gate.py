@@ -31,8 +31,10 @@ from greenlight.domain.risk import (
     RiskLimits,
     RiskVerdict,
     judge,
+    known_figure,
     verdict_figures,
 )
+from greenlight.domain.signals import Signal
 from greenlight.ports import (
     Broker,
     BrokerAccount,
@@ -101,6 +103,8 @@ class RiskGate:
         if sent is not None:
             self._gateway.settle_all([sent], now)
             return
+        if self._is_decided(name, signal):
+            return
         verdict = judge(signal, self._desk_state(seen, now), self._limits)
         decision = self._decision(name, seen, verdict, now)
         entry = verdict.entry
@@ -121,6 +125,11 @@ class RiskGate:
             time_in_force=TimeInForce.DAY,
             at=now,
         )
+
+    def _is_decided(self, name: str, signal: Signal) -> bool:
+        # A refusal stands when its signal comes again, whatever has changed since.
+        rows = self._store.decisions(start=signal.at, symbol=signal.symbol, limit=None)
+        return any(row.decision.decision_id == name for row in rows)
 
     def _desk_state(self, seen: SignalSeen, now: datetime) -> DeskState:
         entries = self._entries()
@@ -150,12 +159,12 @@ class RiskGate:
     ) -> Decision:
         signal, entry = seen.signal, verdict.entry
         figures: dict[str, Figure] = {
-            f"signal.{key}": value for key, value in signal.features.items()
+            f"signal.{key}": known_figure(value) for key, value in signal.features.items()
         }
         figures |= {"signal.at": instant_text(signal.at), "signal.confidence": signal.confidence}
         figures |= verdict_figures(verdict)
         if seen.quote is not None:
-            figures |= {"bid": seen.quote.bid, "ask": seen.quote.ask}
+            figures |= {"bid": known_figure(seen.quote.bid), "ask": known_figure(seen.quote.ask)}
         if entry is not None:
             exit_by = session_end_for_hold(now, signal.hold_sessions) - LEAVE_BEFORE_CLOSE
             figures |= {

@@ -23,6 +23,10 @@ from greenlight.domain.signals import Signal
 
 CONFIDENCE_SCALE: Final = {1: 0.5, 2: 0.625, 3: 0.75, 4: 0.875, 5: 1.0}
 """Share of the full risk that each confidence may take."""
+_MAX_PRICE_USD: Final = 1e7
+"""No US share has traded above this; a higher price is corrupt."""
+_MAX_TARGET_FRAC: Final = 10.0
+"""A target further away than this is corrupt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,11 @@ class RiskVerdict:
 _Rule = Callable[[Signal, DeskState, RiskLimits, "Sized | None"], RuleResult]
 
 
+def _finite(value: Decimal | None) -> Decimal | None:
+    # Comparing a Decimal NaN raises; what is not a number is not known.
+    return value if value is not None and value.is_finite() else None
+
+
 def _not_halted(_: Signal, state: DeskState, __: RiskLimits, ___: Sized | None) -> RuleResult:
     reasons = "; ".join(state.halts)
     return RuleResult(
@@ -133,7 +142,9 @@ def _fresh_quote(_: Signal, state: DeskState, limits: RiskLimits, __: Sized | No
 
 def _tight_spread(_: Signal, state: DeskState, limits: RiskLimits, __: Sized | None) -> RuleResult:
     quote = state.quote
-    spread = None if quote is None else 2 * (quote.ask - quote.bid) / (quote.ask + quote.bid)
+    spread = None
+    if quote is not None and quote.bid > 0 and quote.ask > 0:
+        spread = 2 * (quote.ask - quote.bid) / (quote.ask + quote.bid)
     return RuleResult(
         rule="tight_spread",
         is_passed=spread is not None and 0 <= spread <= limits.max_spread_frac,
@@ -181,10 +192,10 @@ def _whole_share(_: Signal, __: DeskState, ___: RiskLimits, entry: Sized | None)
 def _risk_a_trade(
     _: Signal, state: DeskState, limits: RiskLimits, entry: Sized | None
 ) -> RuleResult:
-    risk = None
-    if entry is not None and state.equity_usd is not None and state.equity_usd > 0:
+    risk, equity = None, _finite(state.equity_usd)
+    if entry is not None and equity is not None and equity > 0:
         at_stop = entry.qty * (entry.limit_price - entry.stop_price)
-        risk = float(at_stop / state.equity_usd)
+        risk = float(at_stop / equity)
     return RuleResult(
         rule="risk_a_trade",
         is_passed=risk is not None and 0 <= risk <= limits.risk_frac,
@@ -196,7 +207,7 @@ def _risk_a_trade(
 
 def _buying_power(_: Signal, state: DeskState, __: RiskLimits, entry: Sized | None) -> RuleResult:
     # The broker reserves working entries by itself; an unresolved one it may not know yet.
-    power = state.buying_power_usd
+    power = _finite(state.buying_power_usd)
     cost = None if entry is None else entry.qty * entry.limit_price
     return RuleResult(
         rule="buying_power",
@@ -208,7 +219,7 @@ def _buying_power(_: Signal, state: DeskState, __: RiskLimits, entry: Sized | No
 
 
 def _cash_only(_: Signal, state: DeskState, __: RiskLimits, entry: Sized | None) -> RuleResult:
-    equity = state.equity_usd
+    equity = _finite(state.equity_usd)
     exposure = sum((p.cost_usd for p in state.positions), Decimal(0)) + state.entry_usd
     total = None if entry is None else exposure + entry.qty * entry.limit_price
     return RuleResult(
@@ -244,13 +255,15 @@ def size(signal: Signal, state: DeskState, limits: RiskLimits) -> Sized | None:
     and not more than `max_weight_frac` of equity buys. Everything rounds down.
     The stop is rounded up and so never lies further away than asked.
     """
-    quote, equity = state.quote, state.equity_usd
+    quote, equity = state.quote, _finite(state.equity_usd)
     inputs = (signal.atr_usd, signal.stop_frac, signal.target_frac)
     if quote is None or equity is None or equity <= 0 or not all(map(math.isfinite, inputs)):
         return None
-    if not (math.isfinite(quote.ask) and quote.ask > 0 and 0 < signal.stop_frac < 1):
+    if not (0 < quote.ask <= _MAX_PRICE_USD and 0 < signal.stop_frac < 1):
         return None
-    if signal.target_frac <= 0 or signal.atr_usd < 0 or signal.confidence not in CONFIDENCE_SCALE:
+    if not 0 < signal.target_frac <= _MAX_TARGET_FRAC:
+        return None
+    if signal.atr_usd < 0 or signal.confidence not in CONFIDENCE_SCALE:
         return None
     limit_price = round_price(quote.ask * (1 + limits.entry_slack_bps / 1e4), up=True)
     stop_price = round_price(quote.ask * (1 - signal.stop_frac), up=True)
@@ -283,10 +296,18 @@ def judge(signal: Signal, state: DeskState, limits: RiskLimits) -> RiskVerdict:
 
 
 def verdict_figures(verdict: RiskVerdict) -> dict[str, Figure]:
-    """The chain's findings as figures of a decision: `rule`, `rule.limit`, `rule.passed`."""
+    """The chain's findings as figures of a decision: `rule`, `rule.limit`, `rule.passed`.
+
+    A figure that is not a number is None: unknown.
+    """
     figures: dict[str, Figure] = {}
     for result in verdict.rules:
-        figures[result.rule] = result.value
-        figures[f"{result.rule}.limit"] = result.limit
+        figures[result.rule] = known_figure(result.value)
+        figures[f"{result.rule}.limit"] = known_figure(result.limit)
         figures[f"{result.rule}.passed"] = result.is_passed
     return figures
+
+
+def known_figure(value: Figure) -> Figure:
+    """The figure, or None for NaN and infinity, which a decision's row cannot hold."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

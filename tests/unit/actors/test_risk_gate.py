@@ -1,0 +1,265 @@
+"""Signals become rows, and at most one order each."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from actors.links import SignalSeen
+from actors.risk_gate import RiskGate
+from greenlight.domain.audit import Decision, DecisionKind, Verdict
+from greenlight.domain.ledger import exit_plan
+from greenlight.domain.market import Quote
+from greenlight.domain.orders import OrderIntent, OrderStatus, Role, Unresolved
+from greenlight.domain.risk import RiskLimits
+from greenlight.domain.signals import Signal
+from greenlight.ports import StoreUnavailable
+from tests.actor_cases import DESK, T0, Surroundings, later, quote, signal
+
+
+@pytest.fixture
+def around() -> Surroundings:
+    return Surroundings()
+
+
+def gate(around: Surroundings, now: datetime = T0) -> RiskGate:
+    return RiskGate(
+        store=around.store,
+        broker=around.broker,
+        desk=DESK,
+        limits=RiskLimits(),
+        entry_timeout_s=300,
+        now=now,
+        sleep=around.sleep,
+    )
+
+
+def seen(wish: Signal | None = None, at: Quote | None = None) -> SignalSeen:
+    wish = wish or signal()
+    return SignalSeen(signal=wish, quote=at or quote(99.98, symbol=wish.symbol))
+
+
+def entries(around: Surroundings) -> list[Decision]:
+    return around.decisions(DecisionKind.ENTRY)
+
+
+def test_judge_when_all_rules_pass_then_order_and_row_with_figures(around: Surroundings) -> None:
+    due = gate(around).judge([seen()], T0)
+    assert due == later(300)
+    (order,) = around.broker.open_orders("AAPL")
+    # Ask 100.00 + 5 bps, up; 20% of 100,000 buys 199.
+    assert (order.qty, order.limit_price) == (199, Decimal("100.05"))
+    (row,) = entries(around)
+    assert (row.verdict, row.reason) == (Verdict.TAKEN, "all rules passed")
+    assert row.figures["qty"] == 199
+    assert row.figures["signal.rsi"] == 17.5
+    assert row.figures["max_positions.limit"] == 5
+    assert (row.figures["bid"], row.figures["ask"]) == (99.98, 99.98 + 0.02)
+    plan = exit_plan(row)
+    assert (plan.stop_price, plan.target_price) == (Decimal("95.00"), Decimal("105.00"))
+    # Three sessions after Monday is Thursday; ten minutes before the 16:00 close.
+    assert plan.exit_by == datetime(2013, 10, 10, 19, 50, tzinfo=UTC)
+
+
+def test_judge_when_symbol_is_held_then_skipped_with_a_row(around: Surroundings) -> None:
+    around.enter()
+    sent = len(around.broker.submitted)
+    assert gate(around).judge([seen()], T0) is None
+    assert len(around.broker.submitted) == sent
+    row = entries(around)[-1]
+    assert (row.verdict, row.reason) == (Verdict.SKIPPED, "one_position_a_symbol")
+
+
+def test_judge_when_entry_is_working_then_second_signal_is_skipped(around: Surroundings) -> None:
+    desk = gate(around)
+    other = signal(strategy="breakout")
+    desk.judge([seen(), seen(other)], T0)
+    assert [row.verdict for row in entries(around)] == [Verdict.TAKEN, Verdict.SKIPPED]
+    assert len(around.broker.submitted) == 1
+
+
+def test_judge_when_halted_then_refused_with_every_failed_rule(around: Surroundings) -> None:
+    around.store.halt(at=T0, until=None, reason="daily loss")
+    gate(around).judge([seen(at=quote(99.98, at=later(-91)))], T0)
+    (row,) = entries(around)
+    assert (row.verdict, row.reason) == (Verdict.REFUSED, "not_halted, fresh_quote")
+    assert row.figures["not_halted"] == "daily loss"
+    assert (row.figures["fresh_quote"], row.figures["fresh_quote.limit"]) == (91.0, 90.0)
+    assert around.broker.submitted == []
+
+
+def test_judge_when_sixth_position_then_refused(around: Surroundings) -> None:
+    for symbol in ("A", "B", "C", "D", "E"):
+        around.enter(symbol=symbol)
+    sent = len(around.broker.submitted)
+    gate(around).judge([seen()], T0)
+    row = entries(around)[-1]
+    assert (row.verdict, row.reason) == (Verdict.REFUSED, "max_positions")
+    assert len(around.broker.submitted) == sent
+
+
+def test_judge_when_six_signals_come_at_once_then_five_orders(around: Surroundings) -> None:
+    wishes = [seen(signal(symbol)) for symbol in ("A", "B", "C", "D", "E", "F")]
+    gate(around).judge(wishes, T0)
+    verdicts = [row.verdict for row in entries(around)]
+    assert verdicts == [Verdict.TAKEN] * 5 + [Verdict.REFUSED]
+
+
+@pytest.mark.parametrize("trouble", ["up", "blocked"])
+def test_judge_when_account_is_not_known_or_blocked_then_refused(
+    around: Surroundings, trouble: str
+) -> None:
+    desk = gate(around)
+    if trouble == "up":
+        around.broker.up = False
+    else:
+        around.broker.is_trading_blocked = True
+    desk.judge([seen()], T0)
+    (row,) = entries(around)
+    assert row.verdict is Verdict.REFUSED
+    assert "buying_power" in row.reason
+    assert around.broker.submitted == []
+
+
+def test_judge_when_there_is_no_quote_then_refused_with_a_row(around: Surroundings) -> None:
+    gate(around).judge([SignalSeen(signal=signal(), quote=None)], T0)
+    (row,) = entries(around)
+    assert row.verdict is Verdict.REFUSED
+    assert "fresh_quote" in row.reason
+    assert "bid" not in row.figures
+
+
+def test_judge_when_quote_or_feature_is_nan_then_refused_with_a_row(around: Surroundings) -> None:
+    bad = Quote(symbol="AAPL", at=T0, bid=math.nan, ask=100.0, bid_size=1, ask_size=1)
+    gate(around).judge([seen(signal(features={"rsi": math.nan}), bad)], T0)
+    (row,) = entries(around)
+    assert row.verdict is Verdict.REFUSED
+    assert row.figures["bid"] is None
+    json.dumps(dict(row.figures), allow_nan=False)
+
+
+def test_judge_when_the_same_signal_comes_twice_then_one_order_and_one_row(
+    around: Surroundings,
+) -> None:
+    desk = gate(around)
+    assert desk.judge([seen()], T0) == desk.judge([seen()], later(1))
+    assert len(around.broker.submitted) == 1
+    assert len(entries(around)) == 1
+    gate(around, later(2)).judge([seen()], later(2))
+    assert len(around.broker.submitted) == 1
+
+
+def test_judge_when_a_refused_signal_comes_again_then_it_stays_refused(
+    around: Surroundings,
+) -> None:
+    desk = gate(around)
+    around.broker.up = False
+    desk.judge([seen()], T0)
+    around.broker.up = True
+    desk.judge([seen()], T0)
+    desk.judge([seen()], later(1))
+    assert [row.verdict for row in entries(around)] == [Verdict.REFUSED]
+    assert around.broker.submitted == []
+
+
+def test_judge_when_gate_dies_around_the_send_then_successor_sends_it_once(
+    around: Surroundings,
+) -> None:
+    desk = gate(around)
+
+    def die(_: OrderIntent) -> None:
+        raise KeyboardInterrupt
+
+    around.broker.on_submit = die
+    with pytest.raises(KeyboardInterrupt):
+        desk.judge([seen()], T0)
+    around.broker.on_submit = lambda _: None
+    gate(around, later(1)).judge([seen()], later(1))
+    assert len(around.broker.open_orders("AAPL")) == 1
+    assert len(entries(around)) == 1
+
+
+def test_judge_when_a_successor_lives_then_zombie_sends_nothing(around: Surroundings) -> None:
+    zombie = gate(around)
+    gate(around)
+    zombie.judge([seen()], T0)
+    assert around.broker.submitted == []
+
+
+def test_judge_when_store_goes_away_then_raises_and_repeat_ends_the_same(
+    around: Surroundings,
+) -> None:
+    desk = gate(around)
+    around.store.up = False
+    with pytest.raises(StoreUnavailable):
+        desk.judge([seen()], T0)
+    assert around.broker.submitted == []
+    around.store.up = True
+    desk.judge([seen()], T0)
+    assert [row.verdict for row in entries(around)] == [Verdict.TAKEN]
+
+
+def test_sweep_when_entry_rested_too_long_then_cancelled_with_a_row(
+    around: Surroundings,
+) -> None:
+    desk = gate(around)
+    desk.judge([seen()], T0)
+    assert desk.sweep(later(299)) == later(300)
+    assert around.broker.cancels == []
+    assert desk.sweep(later(300)) is None
+    assert around.broker.open_orders("AAPL") == ()
+    (row,) = around.decisions(DecisionKind.CANCEL)
+    assert (row.reason, row.figures["rested_s"]) == ("entry_timeout", 300.0)
+
+
+def test_sweep_when_partly_filled_then_only_the_rest_is_cancelled(around: Surroundings) -> None:
+    desk = gate(around)
+    desk.judge([seen()], T0)
+    (order,) = around.broker.open_orders("AAPL")
+    around.book(around.broker.fill(order.order_id, 40, "100.00"))
+    desk.sweep(later(300))
+    position = around.store.position("AAPL")
+    assert position is not None
+    assert position.qty == 40
+    record = around.store.order(order.client_order_id)
+    assert record is not None
+    assert (record.status, record.filled_qty) == (OrderStatus.CANCELED, 40)
+
+
+def test_sweep_when_cancel_is_not_confirmed_then_tried_again_with_one_row(
+    around: Surroundings,
+) -> None:
+    desk = gate(around)
+    desk.judge([seen()], T0)
+    around.broker.is_cancel_slow = True
+    assert desk.sweep(later(300)) == later(300)
+    around.broker.finish_cancels()
+    assert desk.sweep(later(360)) is None
+    assert len(around.decisions(DecisionKind.CANCEL)) == 1
+
+
+def test_sweep_when_entry_is_unresolved_then_settled_before_it_is_cancelled(
+    around: Surroundings,
+) -> None:
+    desk = gate(around)
+    for _ in range(3):
+        around.broker.answer_next(Unresolved(reason="ReadTimeout"), committed=True)
+    around.broker.hide_lookups(18)
+    desk.judge([seen()], T0)
+    (record,) = around.store.open_orders()
+    assert record.status is OrderStatus.UNRESOLVED
+    desk.sweep(later(300))
+    desk.sweep(later(301))
+    assert around.broker.open_orders("AAPL") == ()
+    assert around.store.open_orders() == []
+    assert len({i.client_order_id for i in around.broker.submitted}) == 1
+
+
+def test_start_when_orders_of_monitors_are_open_then_not_touched(around: Surroundings) -> None:
+    around.enter()
+    gate(around, T0 + timedelta(days=1))
+    assert [i.role for i in around.broker.submitted] == [Role.ENTRY]

@@ -1,0 +1,86 @@
+"""RSI and ATR against TA-Lib on real prices, and by hand on short series."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import talib
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greenlight.adapters.history_bokeh import read_bokeh
+from greenlight.domain.indicators import ATR_STATE, RSI_STATE, FloatArray, atr_step, rsi_step
+
+SYMBOLS = ("AAPL", "IBM", "MSFT")
+
+
+def rsi(close: FloatArray, period: int) -> FloatArray:
+    state = np.zeros(RSI_STATE)
+    return np.array([rsi_step(state, float(price), period) for price in close])
+
+
+def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
+    state = np.zeros(ATR_STATE)
+    rows = zip(high, low, close, strict=True)
+    return np.array([atr_step(state, float(h), float(lo), float(c), period) for h, lo, c in rows])
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+@pytest.mark.parametrize("period", [2, 14, 50])
+def test_rsi_when_real_prices_then_equals_talib(symbol: str, period: int) -> None:
+    close = read_bokeh(symbol).close
+    theirs = talib.RSI(close, period)
+    assert np.isnan(theirs[:period]).all()
+    np.testing.assert_allclose(rsi(close, period), theirs, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+@pytest.mark.parametrize("period", [2, 14, 50])
+def test_atr_when_real_prices_then_equals_talib(symbol: str, period: int) -> None:
+    series = read_bokeh(symbol)
+    theirs = talib.ATR(series.high, series.low, series.close, period)
+    assert np.isnan(theirs[:period]).all()
+    np.testing.assert_allclose(
+        atr(series.high, series.low, series.close, period), theirs, rtol=0, atol=1e-9
+    )
+
+
+def test_rsi_when_three_bars_by_hand_then_known_values() -> None:
+    # Changes +2, -1, +1 over period 2: gains (2+0)/2 = 1, losses 1/2 -> 100 * 1 / 1.5;
+    # then gains (1+1)/2 = 1, losses (0.5+0)/2 = 0.25 -> 100 * 1 / 1.25.
+    values = rsi(np.array([10.0, 12.0, 11.0, 12.0]), 2)
+    assert np.isnan(values[:2]).all()
+    assert values[2:] == pytest.approx([200 / 3, 80.0], abs=1e-12)
+
+
+def test_atr_when_bars_gap_by_hand_then_known_values() -> None:
+    # True ranges 3 (gap up: 13-10), 4 (gap down: 12-8), 2 over period 2: 3.5, then (3.5+2)/2.
+    high, low = np.array([10.5, 13.0, 9.0, 10.0]), np.array([9.5, 11.5, 8.0, 8.0])
+    values = atr(high, low, np.array([10.0, 12.0, 8.5, 9.0]), 2)
+    assert np.isnan(values[:2]).all()
+    assert values[2:] == pytest.approx([3.5, 2.75], abs=1e-12)
+
+
+def test_rsi_when_price_never_moves_then_zero() -> None:
+    assert (rsi(np.full(20, 50.0), 14)[14:] == 0).all()
+
+
+@given(st.lists(st.floats(0.01, 10_000), min_size=3, max_size=60), st.integers(2, 20))
+def test_rsi_when_any_prices_then_within_0_and_100(prices: list[float], period: int) -> None:
+    values = rsi(np.array(prices), period)
+    assert np.isnan(values[:period]).all()
+    rest = values[period:]
+    assert ((rest >= 0) & (rest <= 100)).all()
+
+
+@given(st.lists(st.floats(1, 1000), min_size=4, max_size=40), st.data())
+def test_step_when_state_is_saved_and_restored_then_goes_on_the_same(
+    prices: list[float], data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, len(prices)))
+    state = np.zeros(RSI_STATE)
+    for price in prices[:cut]:
+        rsi_step(state, price, 2)
+    restored = np.array(state.tolist())
+    resumed = [rsi_step(restored, price, 2) for price in prices[cut:]]
+    np.testing.assert_array_equal(resumed, rsi(np.array(prices), 2)[cut:])

@@ -1,0 +1,156 @@
+"""Quotes that cannot be used, and when the market is open (NYSE's published hours)."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from greenlight.domain.market import (
+    Quote,
+    eastern_date,
+    eastern_midnight,
+    next_session,
+    previous_session,
+    quote_refusal,
+    session_at,
+    session_end_for_hold,
+    session_on,
+    sessions_between,
+)
+
+T0 = datetime(2013, 10, 7, 14, 30, tzinfo=UTC)
+
+
+def quote(bid: float, ask: float, at: datetime = T0) -> Quote:
+    return Quote(symbol="AAPL", at=at, bid=bid, ask=ask, bid_size=100, ask_size=100)
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "reason"),
+    [
+        (math.nan, 100.1, "not_finite"),
+        (100.0, math.nan, "not_finite"),
+        (100.0, math.inf, "not_finite"),
+        (-math.inf, 100.1, "not_finite"),
+        (0.0, 100.1, "not_positive"),
+        (100.0, 0.0, "not_positive"),
+        (-1.0, 100.1, "not_positive"),
+        (100.2, 100.1, "crossed"),
+        (100.1, 100.1, None),
+        (100.0, 100.1, None),
+    ],
+)
+def test_refuse_quote_when_it_is_the_first_then_by_its_own_prices(
+    bid: float, ask: float, reason: str | None
+) -> None:
+    assert quote_refusal(quote(bid, ask), None) == reason
+
+
+def test_refuse_quote_when_older_than_the_last_then_out_of_order() -> None:
+    last = quote(100, 100.1)
+    assert quote_refusal(quote(100, 100.1, T0 - timedelta(microseconds=1)), last) == "out_of_order"
+    assert quote_refusal(quote(100, 100.1, T0), last) is None
+
+
+@pytest.mark.parametrize(
+    ("mid", "reason"), [(119.9, None), (120.1, "absurd"), (80.1, None), (79.9, "absurd")]
+)
+def test_refuse_quote_when_mid_jumps_in_a_session_then_absurd_above_a_fifth(
+    mid: float, reason: str | None
+) -> None:
+    later = quote(mid - 0.05, mid + 0.05, T0 + timedelta(minutes=1))
+    assert quote_refusal(later, quote(99.95, 100.05)) == reason
+
+
+def test_refuse_quote_when_mid_jumps_overnight_then_taken() -> None:
+    assert quote_refusal(quote(14.2, 14.3, T0 + timedelta(days=1)), quote(99.9, 100.1)) is None
+
+
+@pytest.mark.parametrize(
+    ("day", "opens", "closes"),
+    [
+        # Winter and summer time: 09:30 and 16:00 in New York.
+        (date(2013, 1, 7), "2013-01-07T14:30+00:00", "2013-01-07T21:00+00:00"),
+        (date(2013, 10, 7), "2013-10-07T13:30+00:00", "2013-10-07T20:00+00:00"),
+        # The Friday after Thanksgiving closes at 13:00.
+        (date(2013, 11, 29), "2013-11-29T14:30+00:00", "2013-11-29T18:00+00:00"),
+        # The Mondays after the clocks changed, 2013-03-10 and 2013-11-03.
+        (date(2013, 3, 11), "2013-03-11T13:30+00:00", "2013-03-11T20:00+00:00"),
+        (date(2013, 11, 4), "2013-11-04T14:30+00:00", "2013-11-04T21:00+00:00"),
+    ],
+)
+def test_session_when_calendar_knows_the_day_then_open_and_close(
+    day: date, opens: str, closes: str
+) -> None:
+    session = session_on(day)
+    assert session is not None
+    assert (session.open, session.close) == (
+        datetime.fromisoformat(opens),
+        datetime.fromisoformat(closes),
+    )
+    assert session.open.tzinfo is not None
+
+
+def test_session_minutes_when_half_day_then_210() -> None:
+    half, whole = session_on(date(2013, 11, 29)), session_on(date(2013, 10, 7))
+    assert half is not None
+    assert whole is not None
+    assert (half.minutes, whole.minutes) == (210, 390)
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        date(2013, 10, 5),  # Saturday
+        date(2013, 7, 4),  # Independence Day
+        date(2013, 3, 29),  # Good Friday
+        date(2012, 10, 29),  # hurricane Sandy
+    ],
+)
+def test_session_when_market_is_closed_then_none(day: date) -> None:
+    assert session_on(day) is None
+
+
+def test_session_when_day_is_outside_the_calendar_then_raises() -> None:
+    with pytest.raises(ValueError, match="outside the exchange calendar"):
+        session_on(date(1980, 1, 2))
+
+
+def test_session_at_when_bell_rings_then_open_counts_and_close_does_not() -> None:
+    opens, closes = datetime(2013, 10, 7, 13, 30, tzinfo=UTC), datetime(2013, 10, 7, 20, tzinfo=UTC)
+    tiny = timedelta(microseconds=1)
+    assert session_at(opens - tiny) is None
+    assert session_at(opens) is not None
+    assert session_at(closes - tiny) is not None
+    assert session_at(closes) is None
+
+
+def test_sessions_between_when_month_has_a_holiday_then_known_count() -> None:
+    # NYSE: 251 sessions in 2012 less the two of hurricane Sandy is 250; 21 in October 2012.
+    assert len(sessions_between(date(2012, 1, 1), date(2012, 12, 31))) == 250
+    assert len(sessions_between(date(2012, 10, 1), date(2012, 10, 31))) == 21
+    assert sessions_between(date(2013, 10, 6), date(2013, 10, 5)) == []
+
+
+def test_neighbour_session_when_a_holiday_lies_between_then_skipped() -> None:
+    assert next_session(date(2013, 7, 3)).day == date(2013, 7, 5)
+    assert previous_session(date(2013, 10, 7)).day == date(2013, 10, 4)
+
+
+def test_hold_end_when_weekend_and_half_day_lie_between_then_third_close() -> None:
+    # Bought on Tuesday before Thanksgiving: Wednesday, Friday (half), Monday.
+    opened = datetime(2013, 11, 26, 15, tzinfo=UTC)
+    assert session_end_for_hold(opened, 2) == datetime(2013, 11, 29, 18, tzinfo=UTC)
+    assert session_end_for_hold(opened, 3) == datetime(2013, 12, 2, 21, tzinfo=UTC)
+
+
+def test_eastern_date_when_utc_is_past_midnight_then_day_in_new_york() -> None:
+    assert eastern_date(datetime(2013, 10, 8, 3, 59, tzinfo=UTC)) == date(2013, 10, 7)
+    assert eastern_date(datetime(2013, 10, 8, 4, 0, tzinfo=UTC)) == date(2013, 10, 8)
+
+
+def test_eastern_midnight_when_summer_or_winter_then_4_or_5_utc() -> None:
+    assert eastern_midnight(date(2013, 7, 1)) == datetime(2013, 7, 1, 4, tzinfo=UTC)
+    assert eastern_midnight(date(2013, 12, 2)) == datetime(2013, 12, 2, 5, tzinfo=UTC)

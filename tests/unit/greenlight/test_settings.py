@@ -1,0 +1,121 @@
+"""Settings: from the environment, validated, never leaking a secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from greenlight.domain.risk import RiskLimits
+from greenlight.settings import SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(("GREENLIGHT_", "APCA_")) or name in {"DATABASE_URL", "REDIS_URL"}:
+            monkeypatch.delenv(name)
+    # No .env of the folder that the tests run in.
+    monkeypatch.chdir(tmp_path)
+
+
+def test_load_when_nothing_is_set_then_limits_of_the_seeds() -> None:
+    settings = load_settings()
+    assert settings.limits() == RiskLimits(
+        risk_frac=0.02, atr_multiple=2.0, max_positions=5, max_weight_frac=0.20
+    )
+    assert (settings.stop_frac, settings.hold_sessions) == (0.05, 3)
+    assert settings.database_url is None
+
+
+def test_load_when_environment_names_them_then_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREENLIGHT_RISK_FRAC", "0.01")
+    monkeypatch.setenv("GREENLIGHT_SYMBOLS", "aapl, ibm,,")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://somewhere/desk")
+    settings = load_settings()
+    assert settings.limits().risk_frac == 0.01
+    assert settings.symbols == ("AAPL", "IBM")
+    assert settings.database_url == "postgresql://somewhere/desk"
+
+
+def test_load_when_command_line_says_otherwise_then_it_wins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GREENLIGHT_RISK_FRAC", "0.01")
+    assert load_settings(risk_frac=0.005).risk_frac == 0.005
+    assert load_settings(risk_frac=None).risk_frac == 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RISK_FRAC", "0.021"),
+        ("RISK_FRAC", "0"),
+        ("RISK_FRAC", "nan"),
+        ("STOP_FRAC", "0.051"),
+        ("MAX_POSITIONS", "6"),
+        ("HOLD_SESSIONS", "4"),
+        ("TIMEFRAME", "5Min"),
+        ("DESK", "two words"),
+        ("EXCHANGE_PORT", "70000"),
+        ("START", "yesterday"),
+    ],
+)
+def test_load_when_a_value_is_not_allowed_then_one_line_names_it(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"GREENLIGHT_{name}", value)
+    with pytest.raises(SettingsError, match=f"^GREENLIGHT_{name}: .*") as caught:
+        load_settings()
+    assert value in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_load_when_start_is_after_end_then_says_to_swap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREENLIGHT_START", "2010-01-04")
+    with pytest.raises(SettingsError, match="swap them"):
+        load_settings()
+
+
+def test_show_when_secret_is_set_then_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APCA_API_SECRET_KEY", "hunter2")
+    settings = load_settings()
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in settings.model_dump_json()
+    assert settings.api_secret_key is not None
+    assert settings.api_secret_key.get_secret_value() == "hunter2"
+
+
+def test_change_when_loaded_then_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_settings().risk_frac = 0.01  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"timeframe": "1Min"},
+        {"rsi_period": 10},
+        {"rsi_oversold": 25.0},
+        {"stop_frac": 0.04},
+        {"target_frac": 0.06},
+        {"hold_sessions": 2},
+        {"risk_frac": 0.01},
+        {"atr_multiple": 3.0},
+        {"max_positions": 4},
+        {"max_weight_frac": 0.1},
+        {"entry_timeout_s": 60.0},
+    ],
+)
+def test_fingerprint_when_a_decisive_setting_changes_then_another(
+    change: dict[str, object],
+) -> None:
+    assert load_settings(**change).fingerprint() != load_settings().fingerprint()
+
+
+def test_fingerprint_when_only_the_place_changes_then_same() -> None:
+    moved = load_settings(home="/elsewhere", exchange_port=0, desk="other")
+    assert moved.fingerprint() == load_settings().fingerprint()
