@@ -209,12 +209,9 @@ class MarketDataHub:
     def _recover(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._fill_in()
                 self._reload_positions()
-                now = self._clock()
-                for symbol in list(self._holdings):
-                    self._keep_band(symbol, self._monitors.on_change(symbol, None, now))
-                self._sweep_at = self._gate.sweep(now)
+                self._fill_in()
+                self._sweep_at = self._gate.sweep(self._clock())
                 # Batches of an earlier life are in the recorder or gone with it.
                 held = self._recorder.record([], oldest_kept=0, flush=True)
                 self._seq = 0 if held is None else held + 1
@@ -339,6 +336,9 @@ class MarketDataHub:
                 self._store.record_order_status(
                     order.order_id, order.status, order.filled_qty, order.updated_at
                 )
+        # A stop may have been lost meanwhile, too.
+        for symbol in sorted(self._holdings):
+            self._changed(symbol, self._clock())
 
     def _reload_positions(self) -> None:
         self._holdings = {p.symbol: p.qty for p in self._store.open_positions()}
