@@ -213,12 +213,9 @@ class MarketDataHub:
     def _recover(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._fill_in()
                 self._reload_positions()
-                now = self._clock()
-                for symbol in list(self._holdings):
-                    self._keep_band(symbol, self._monitors.on_change(symbol, None, now))
-                self._sweep_at = self._gate.sweep(now)
+                self._fill_in()
+                self._sweep_at = self._gate.sweep(self._clock())
                 # Batches of an earlier life are in the recorder or gone with it.
                 held = self._recorder.record([], oldest_kept=0, flush=True)
                 self._seq = 0 if held is None else held + 1
@@ -343,6 +340,9 @@ class MarketDataHub:
                 self._store.record_order_status(
                     order.order_id, order.status, order.filled_qty, order.updated_at
                 )
+        # A stop may have been lost meanwhile, too.
+        for symbol in sorted(self._holdings):
+            self._changed(symbol, self._clock())
 
     def _repair(self, now: datetime) -> None:
         """After a failure: see through what it left half done, before anything else.
@@ -350,15 +350,20 @@ class MarketDataHub:
         A fill may be booked without its monitor knowing, or not booked at all.
         """
         before = set(self._holdings) | set(self._bands)
-        self._fill_in()
         self._reload_positions()
-        for symbol in sorted(before | set(self._holdings)):
+        self._fill_in()
+        for symbol in sorted(before - set(self._holdings)):
             self._changed(symbol, now)
         self._is_repair_due = False
 
     def _reload_positions(self) -> None:
         self._holdings = {p.symbol: p.qty for p in self._store.open_positions()}
         self._cash = self._store.cash()
+        unseen = sorted(set(self._holdings) - set(self._quotes))
+        # Equity is marked with the last prices there are until the stream brings newer ones.
+        for quote in self._market_data.latest_quotes(unseen).values():
+            if quote_refusal(quote, None) is None:
+                self._quotes[quote.symbol] = quote
 
     # -- a cycle's end
     def _conclude(self, now: datetime) -> None:
@@ -428,7 +433,8 @@ class MarketDataHub:
     def _note(self, session: Session | None, now: datetime) -> None:
         """Keep what is to be recorded, and send it when there is enough of it."""
         minute = now.replace(second=0, microsecond=0)
-        in_session = session is not None and session.open < now <= session.close
+        # The minute that ends at the close is proved by what happens just after it.
+        in_session = session is not None and session.open < minute <= session.close
         if in_session and minute != self._minute:
             self._minute = minute
             if self._decide_ok:

@@ -91,13 +91,10 @@ def create_core(config: DeskConfig) -> None:
         ("MarketDataHub", market_data.OPTIONS, wiring.build_market_data),
         ("Supervisor", supervisor.OPTIONS, supervisor.build_supervisor),
     ]
-    for class_name, options, build in plan[:3]:
+    for class_name, options, build in plan:
         create(class_name, options["name"], options, build, config)
-    for name in CORE[:3]:
-        ray.get(ray.get_actor(name, namespace=NAMESPACE).call.remote("ping"))
-    for class_name, options, build in plan[3:]:
-        create(class_name, options["name"], options, build, config)
-        ray.get(ray.get_actor(options["name"], namespace=NAMESPACE).call.remote("ping"))
+    handles = [ray.get_actor(options["name"], namespace=NAMESPACE) for _, options, _ in plan]
+    ray.get([handle.call.remote("ping") for handle in handles])
 
 
 def start_ray(*, dashboard_port: int | None) -> str | None:

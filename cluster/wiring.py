@@ -161,15 +161,15 @@ def build_recorder(config: DeskConfig) -> Recorder:
     from greenlight.adapters.no_cache import NoCache
     from greenlight.adapters.redis_cache import RedisCache
     from greenlight.domain.readiness import ReadinessPolicy, to_json
-    from jobs.readiness import evaluate_now
+    from jobs.readiness import Evaluator
 
     store = build_store(config)
-    policy = ReadinessPolicy()
+    evaluator = Evaluator(store, ReadinessPolicy())
     return Recorder(
         store=store,
         broker=build_broker(config),
         cache=NoCache() if config.redis_url is None else RedisCache(config.redis_url),
-        evaluate=lambda now: to_json(evaluate_now(store, now, policy)),
+        evaluate=lambda now: to_json(evaluator(now)),
         monotonic=time.monotonic,
     )
 

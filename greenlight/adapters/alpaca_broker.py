@@ -39,6 +39,7 @@ from greenlight.ports import BrokerAccount, BrokerPosition, BrokerRefused, Broke
 _DUPLICATE_TEXT: Final = "client_order_id must be unique"
 _PAGE: Final = 100
 _MAX_PAGES: Final = 1000
+_WITH_LEGS: Final = frozenset({"oco", "bracket", "oto"})
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -267,11 +268,11 @@ class AlpacaBroker:
 
     # -- questions
     def find_order(self, client_order_id: str) -> BrokerOrder | None:
-        """By our name; see `Broker.find_order`."""
-        return self._ask_order(
-            "/orders:by_client_order_id",
-            {"client_order_id": client_order_id, "nested": "true"},
-        )
+        """By our name; see `Broker.find_order`. By name the broker leaves the legs out."""
+        found = self._ask_order("/orders:by_client_order_id", {"client_order_id": client_order_id})
+        if found is not None and found.order_class in _WITH_LEGS:
+            return self.order(found.order_id)
+        return found
 
     def order(self, order_id: str) -> BrokerOrder | None:
         """By the broker's id; see `Broker.order`."""
@@ -289,7 +290,7 @@ class AlpacaBroker:
         for raw in self._ask_rows("/orders", params):
             with _reading("/orders"):
                 order: BrokerOrder | None = parse_order(raw)
-            if order is not None and order.order_class in {"oco", "bracket", "oto"}:
+            if order is not None and order.order_class in _WITH_LEGS:
                 order = self.order(order.order_id)
             if order is None:
                 continue

@@ -132,17 +132,24 @@ class TimescaleStore:
         ValueError
             An entry whose decision is not stored or has no exit plan.
         """
-        with self._transaction() as connection:
-            current = self._one(connection, "share_epoch", holder=intent.holder)
+        # An exit waits for this, so its statements travel together: two round trips.
+        with (
+            self._pool.borrow() as connection,
+            connection.pipeline(),
+            connection.transaction(),
+        ):
+            epoch = self._run(connection, "share_epoch", {"holder": intent.holder})
+            link = None if decision is None else self._ask_link(connection, decision)
+            current = epoch.fetchone()
             if current is None or current[0] != intent.epoch:
                 now = None if current is None else current[0]
                 raise FencedError(f"{intent.holder} acts in epoch {intent.epoch}, it is {now}")
-            if decision is not None:
-                self._append(connection, decision)
+            if decision is not None and link is not None:
+                self._link(connection, decision, *link)
             if intent.role is Role.ENTRY:
                 self._plan(connection, intent)
-            cursor = self._run(connection, "insert_order", rows.intent_values(intent))
-            return cursor.rowcount == 1
+            inserted = self._run(connection, "insert_order", rows.intent_values(intent))
+        return inserted.rowcount == 1
 
     def record_outcome(self, client_order_id: str, outcome: Outcome, at: datetime) -> None:
         """Write what became of sending, and a row for each leg the broker made.
@@ -437,10 +444,26 @@ class TimescaleStore:
     # -- parts of transactions
 
     def _append(self, connection: Connection, decision: Decision) -> bool:
-        head = self._one(connection, "lock_chain")
+        return self._link(connection, decision, *self._ask_link(connection, decision))
+
+    def _ask_link(
+        self, connection: Connection, decision: Decision
+    ) -> tuple[psycopg.Cursor[tuple[Any, ...]], psycopg.Cursor[tuple[Any, ...]]]:
+        head = self._run(connection, "lock_chain", {})
+        known = self._run(connection, "has_decision", {"decision_id": decision.decision_id})
+        return head, known
+
+    def _link(
+        self,
+        connection: Connection,
+        decision: Decision,
+        head_cursor: psycopg.Cursor[tuple[Any, ...]],
+        known: psycopg.Cursor[tuple[Any, ...]],
+    ) -> bool:
+        head = head_cursor.fetchone()
         if head is None:
             raise RuntimeError("the chain has lost its head")
-        if self._one(connection, "has_decision", decision_id=decision.decision_id) is not None:
+        if known.fetchone() is not None:
             return False
         link = {"seq": head[0] + 1, "row_hash": chain_hash(head[1], decision)}
         values = rows.decision_values(decision) | link | {"previous_hash": head[1]}

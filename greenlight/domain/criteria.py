@@ -36,8 +36,8 @@ from greenlight.domain.metrics import CoverageReading, EquitySeries
 from greenlight.domain.positions import Position
 from greenlight.domain.trades import Trade
 
-BOOKS_CLOSED_AFTER: Final = timedelta(minutes=10)
-"""The broker's mark of a session is in the store this long after the bell."""
+BOOKS_CLOSED_AFTER: Final = timedelta(minutes=5)
+"""From this long after the bell a session must have the broker's mark."""
 CHECKED_BEFORE_OPEN: Final = timedelta(minutes=60)
 """Open positions are read at the broker from this long before the open."""
 CHECKED_BY: Final = timedelta(minutes=5)
@@ -407,7 +407,7 @@ def stop_coverage(view: View) -> Criterion:
     short = [] if size else [f"no position in the last {policy.coverage_days} days"]
     if uncovered:
         short.append(f"stop on its way: {', '.join(sorted(p.symbol for p in uncovered))}")
-    now_part = f"all {_count(len(opened), 'open position')} covered" if opened else "nothing open"
+    now_part = f"{_count(len(opened), 'open position')} covered" if opened else "nothing open"
     state, reason, missing = _judge(
         failing=failing,
         short=short,

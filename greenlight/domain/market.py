@@ -11,11 +11,8 @@ import math
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from zoneinfo import ZoneInfo
-
-if TYPE_CHECKING:
-    import exchange_calendars
 
 EASTERN: Final = ZoneInfo("America/New_York")
 _CALENDAR_START: Final = "1990-01-01"
@@ -132,14 +129,19 @@ def eastern_date(at: datetime) -> date:
 
 
 @lru_cache(maxsize=1)
-def _calendar() -> exchange_calendars.ExchangeCalendar:
+def _sessions() -> dict[date, Session]:
     # Imported here because it loads pandas (80 MB), which a monitor never needs.
     import exchange_calendars
 
-    return exchange_calendars.get_calendar("XNYS", start=_CALENDAR_START)
+    table = exchange_calendars.get_calendar("XNYS", start=_CALENDAR_START).schedule
+    return {
+        label.date(): Session(
+            day=label.date(), open=opened.to_pydatetime(), close=closed.to_pydatetime()
+        )
+        for label, opened, closed in zip(table.index, table["open"], table["close"], strict=True)
+    }
 
 
-@lru_cache(maxsize=8192)
 def session_on(day: date) -> Session | None:
     """The session of a calendar date, or None on a weekend or holiday.
 
@@ -148,18 +150,13 @@ def session_on(day: date) -> Session | None:
     ValueError
         The date lies outside the calendar (before 1990 or more than a year on).
     """
-    calendar = _calendar()
-    label = day.isoformat()
-    first, last = calendar.first_session.date(), calendar.last_session.date()
-    if not first <= day <= last:
-        raise ValueError(f"{label} lies outside the exchange calendar {first}..{last}")
-    if not calendar.is_session(label):
-        return None
-    return Session(
-        day=day,
-        open=calendar.session_open(label).to_pydatetime(),
-        close=calendar.session_close(label).to_pydatetime(),
-    )
+    sessions = _sessions()
+    found = sessions.get(day)
+    if found is None:
+        first, last = next(iter(sessions)), next(reversed(sessions))
+        if not first <= day <= last:
+            raise ValueError(f"{day} lies outside the exchange calendar {first}..{last}")
+    return found
 
 
 def sessions_between(start: date, end: date) -> list[Session]:

@@ -264,6 +264,15 @@ def test_oco_when_target_fills_then_the_stop_is_cancelled() -> None:
     assert (target.status, stop.status) == (Status.FILLED, Status.CANCELED)
 
 
+def test_oco_when_for_a_part_of_the_position_then_it_reserves_once() -> None:
+    market = Market()
+    market.send("buy", 10)
+    market.oco(4, "105", "95")
+    assert market.core.qty_available("AAA") == 6
+    assert market.send("sell", 6, limit_price="104").status is Status.NEW
+    assert market.core.qty_available("AAA") == 0
+
+
 def test_oco_when_target_partly_fills_then_the_stop_shrinks() -> None:
     market = Market()
     market.send("buy", 10)

@@ -361,7 +361,7 @@ def test_submit_when_the_name_is_taken_then_the_existing_order_is_adopted(
     assert outcome.order.order_id == "first"
     look_up = script.requests[1]
     assert look_up.path == "/v2/orders:by_client_order_id"
-    assert look_up.query == {"client_order_id": "gl-t-d1-entry-1", "nested": "true"}
+    assert look_up.query == {"client_order_id": "gl-t-d1-entry-1"}
 
 
 @pytest.mark.parametrize(
@@ -483,6 +483,18 @@ def test_ask_when_the_key_was_revoked_then_refused(
 def test_find_order_when_unknown_then_none(script: Script, broker: AlpacaBroker) -> None:
     script.answer((404, {"code": 40410000, "message": "order not found for x"}))
     assert broker.find_order("x") is None
+
+
+def test_find_order_when_it_has_legs_then_read_again_by_id(
+    script: Script, broker: AlpacaBroker
+) -> None:
+    parent = wire(id="p", order_class="oco", side="sell", status="new", legs=None)
+    leg = wire(id="leg", side="sell", type="stop", stop_price="95", status="held")
+    script.answer((200, parent), (200, {**parent, "legs": [leg]}))
+    order = broker.find_order("gl-t-d1-protect-1")
+    assert order is not None
+    assert [leg.order_id for leg in order.legs] == ["leg"]
+    assert script.requests[1].path == "/v2/orders/p"
 
 
 def test_open_orders_when_oco_hides_its_held_leg_then_read_by_id(

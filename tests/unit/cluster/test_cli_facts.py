@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from cluster import cli_facts
+from cluster.processes import StartError
+from greenlight.settings import Settings
+from greenlight.testing import FakeStore
+from tests.sample_desk import SampleDesk
+
+
+def test_summarise_when_a_replay_ended_then_counts_and_money_are_the_ledgers() -> None:
+    store = FakeStore()
+    desk = SampleDesk(store, start=date(2008, 1, 2))
+    desk.trade_until(date(2008, 1, 31))
+    found = cli_facts.summarise(store, seconds=30)
+    trades = store.trades(limit=None)
+    # January 2008 had 21 sessions.
+    assert (found["sessions"], found["sessions_per_minute"]) == (21, 42.0)
+    assert found["trades"] == len(trades)
+    assert found["entries_taken"] == len(trades) + len(store.open_positions())
+    gained = sum((t.net_usd for t in trades), Decimal(0))
+    assert found["end_usd"] == pytest.approx(100_000 + float(gained))
+    assert found["lights"] == {"green": 2, "insufficient": 5}
+    json.dumps(found, allow_nan=False)
+
+
+def test_summarise_when_nothing_happened_then_absences_are_null() -> None:
+    found = cli_facts.summarise(FakeStore(), seconds=1)
+    absent = ("win_rate_frac", "profit_factor", "end_usd", "return_frac", "max_drawdown_frac")
+    assert [found[name] for name in absent] == [None] * 5
+    assert found["lights"] == {"insufficient": 7}
+
+
+def test_digests_when_two_runs_are_equal_then_equal_and_otherwise_not() -> None:
+    found = []
+    for end in (date(2008, 1, 15), date(2008, 1, 15), date(2008, 1, 16)):
+        store = FakeStore()
+        SampleDesk(store, start=date(2008, 1, 2)).trade_until(end)
+        found.append(cli_facts.digests(store))
+    assert found[0] == found[1]
+    assert found[0]["decisions"] != found[2]["decisions"]
+    assert found[0]["fills"] != found[2]["fills"]
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [("database_url", "DATABASE_URL"), ("rsi_period", "GREENLIGHT_RSI_PERIOD")],
+)
+def test_variable_when_asked_then_the_name_that_sets_it(name: str, variable: str) -> None:
+    assert cli_facts.variable(name) == variable
+
+
+def test_open_store_when_no_desk_ever_ran_then_says_how_to_start_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    with (
+        pytest.raises(StartError, match="greenlight up"),
+        cli_facts.open_store(Settings(home=tmp_path)),
+    ):
+        raise AssertionError("there is no store to open")
