@@ -218,6 +218,28 @@ class OrderGateway:
         for order in orders:
             self._store.record_order_status(order.order_id, order.status, order.filled_qty, at)
 
+    def abandon(self, record: OrderRecord, at: datetime) -> Outcome:
+        """Settle an order that is too old to be sent: adopt it if it arrived, else drop it.
+
+        Returns
+        -------
+        Outcome
+            `Denied` where the broker has no such order; `Unresolved` while it
+            does not say.
+        """
+        name = record.intent.client_order_id
+        outcome: Outcome
+        try:
+            found = self._broker.find_order(name)
+        except (BrokerUnavailable, BrokerRefused) as error:
+            outcome = Unresolved(reason=f"look-up failed: {error}")
+        else:
+            outcome = Denied(reason="it never arrived and is too old to be sent")
+            if found is not None:
+                outcome = Accepted(order=found)
+        self._store.record_outcome(name, outcome, at)
+        return outcome
+
     def settle_all(self, records: Sequence[OrderRecord], at: datetime) -> None:
         """Settle every order that was intended or unresolved when its sender died."""
         for record in records:

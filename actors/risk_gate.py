@@ -20,6 +20,7 @@ from greenlight.domain.market import session_at, session_end_for_hold
 from greenlight.domain.orders import (
     OrderKind,
     OrderRecord,
+    OrderStatus,
     Role,
     Side,
     TimeInForce,
@@ -74,7 +75,8 @@ class RiskGate:
         self._gateway = OrderGateway(
             store=store, broker=broker, desk=desk, holder=HOLDER, sleep=sleep
         )
-        self._gateway.settle_all(self._entries(), now)
+        for record in self._entries():
+            self._settle(record, now)
 
     def ping(self) -> str:
         """Answer, as proof of life."""
@@ -101,7 +103,7 @@ class RiskGate:
         )
         sent = self._store.order(client_order_id(self._desk, name, Role.ENTRY, 1))
         if sent is not None:
-            self._gateway.settle_all([sent], now)
+            self._settle(sent, now)
             return
         if self._is_decided(name, signal):
             return
@@ -193,6 +195,18 @@ class RiskGate:
         )
 
     # -- working entries
+    def _settle(self, record: OrderRecord, now: datetime) -> None:
+        """Find out about an entry whose sending was cut short.
+
+        It was judged on its own minute: later than its time-out it is not sent.
+        """
+        if record.status not in {OrderStatus.INTENDED, OrderStatus.UNRESOLVED}:
+            return
+        if record.intent.at + self._entry_timeout <= now:
+            self._gateway.abandon(record, now)
+        else:
+            self._gateway.settle(record, now)
+
     def _entries(self) -> list[OrderRecord]:
         return [r for r in self._store.open_orders() if r.intent.role is Role.ENTRY]
 
@@ -203,7 +217,7 @@ class RiskGate:
     def _cancel_entry(self, record: OrderRecord, now: datetime) -> None:
         intent = record.intent
         if record.order_id is None:
-            self._gateway.settle_all([record], now)
+            self._settle(record, now)
             return
         decision = Decision(
             decision_id=decision_id(self._desk, intent.decision_id, "cancel"),

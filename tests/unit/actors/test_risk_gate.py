@@ -259,6 +259,57 @@ def test_sweep_when_entry_is_unresolved_then_settled_before_it_is_cancelled(
     assert len({i.client_order_id for i in around.broker.submitted}) == 1
 
 
+def die(_: OrderIntent) -> None:
+    raise KeyboardInterrupt
+
+
+def test_start_when_an_entry_never_left_and_is_old_then_dropped_and_not_sent(
+    around: Surroundings,
+) -> None:
+    around.broker.on_submit = die
+    with pytest.raises(KeyboardInterrupt):
+        gate(around).judge([seen()], T0)
+    around.broker.on_submit = lambda _: None
+    before = len(around.broker.submitted)
+    successor = gate(around, later(300))
+    assert len(around.broker.submitted) == before
+    assert around.broker.open_orders() == ()
+    assert around.store.open_orders() == []
+    # It no longer counts, and the same signal does not bring it back.
+    assert successor.judge([seen()], later(301)) is None
+    assert len(around.broker.submitted) == before
+
+
+def test_start_when_an_old_entry_did_arrive_then_adopted_and_cancelled_by_the_sweep(
+    around: Surroundings,
+) -> None:
+    for _ in range(3):
+        around.broker.answer_next(Unresolved(reason="ReadTimeout"), committed=True)
+    around.broker.hide_lookups(18)
+    gate(around).judge([seen()], T0)
+    successor = gate(around, later(300))
+    assert len(around.broker.open_orders()) == 1
+    assert successor.sweep(later(300)) is None
+    assert around.broker.open_orders() == ()
+    assert around.store.open_orders() == []
+
+
+def test_start_when_broker_is_away_then_an_old_entry_stays_unresolved(
+    around: Surroundings,
+) -> None:
+    around.broker.on_submit = die
+    with pytest.raises(KeyboardInterrupt):
+        gate(around).judge([seen()], T0)
+    around.broker.on_submit = lambda _: None
+    around.broker.up = False
+    successor = gate(around, later(600))
+    (record,) = around.store.open_orders()
+    assert record.status is OrderStatus.UNRESOLVED
+    around.broker.up = True
+    assert successor.sweep(later(601)) is None
+    assert around.store.open_orders() == []
+
+
 def test_start_when_orders_of_monitors_are_open_then_not_touched(around: Surroundings) -> None:
     around.enter()
     gate(around, T0 + timedelta(days=1))
