@@ -66,7 +66,6 @@ _POLL_S: Final = 0.5
 _RECORD_ROWS: Final = 300
 _RECORD_AFTER_S: Final = 0.5
 _FILL_MARGIN: Final = timedelta(hours=1)
-_STORE_RETRY_S: Final = 1.0
 _REOPENERS: Final = frozenset({OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REFUSED})
 
 
@@ -85,6 +84,8 @@ class MarketDataHub:
         Told of every event's time.
     monotonic : Callable[[], float]
         Seconds of a clock that never goes back; paces the recording.
+    retry_s : float
+        Wait between attempts while the store is away, in seconds.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class MarketDataHub:
         now: Callable[[], datetime],
         advance: Callable[[datetime], None],
         monotonic: Callable[[], float],
+        retry_s: float = 1.0,
     ) -> None:
         self._store = store
         self._broker = broker
@@ -144,6 +146,8 @@ class MarketDataHub:
         self._decided: date | None = None
         self._sweep_at: datetime | None = None
         self._decide_ok = True
+        self._is_repair_due = False
+        self._retry_s = retry_s
         self._steps = 0
 
         self._stopping = threading.Event()
@@ -199,12 +203,12 @@ class MarketDataHub:
             except StoreUnavailable as error:
                 # Nothing is lost: the broker's stops rest, and fills are asked for again.
                 logger.error("store away: %s", error, extra={"action": "store_away"})
-                self._stopping.wait(_STORE_RETRY_S)
-                self._events.put(TradeStreamOpened())
+                self._is_repair_due = True
+                self._stopping.wait(self._retry_s)
             except Exception:
                 logger.exception("a cycle failed", extra={"action": "cycle"})
-                self._events.put(TradeStreamOpened())
-                self._stopping.wait(0.1)
+                self._is_repair_due = True
+                self._stopping.wait(min(0.1, self._retry_s))
 
     def _recover(self) -> None:
         while not self._stopping.is_set():
@@ -218,7 +222,7 @@ class MarketDataHub:
                 return
             except (StoreUnavailable, BrokerUnavailable) as error:
                 logger.error("cannot start: %s", error, extra={"action": "recover"})
-                self._stopping.wait(_STORE_RETRY_S)
+                self._stopping.wait(self._retry_s)
 
     def _cycle(self) -> None:
         """Take what has arrived (or the clock's turn) and see it through."""
@@ -340,6 +344,18 @@ class MarketDataHub:
         for symbol in sorted(self._holdings):
             self._changed(symbol, self._clock())
 
+    def _repair(self, now: datetime) -> None:
+        """After a failure: see through what it left half done, before anything else.
+
+        A fill may be booked without its monitor knowing, or not booked at all.
+        """
+        before = set(self._holdings) | set(self._bands)
+        self._fill_in()
+        self._reload_positions()
+        for symbol in sorted(before | set(self._holdings)):
+            self._changed(symbol, now)
+        self._is_repair_due = False
+
     def _reload_positions(self) -> None:
         self._holdings = {p.symbol: p.qty for p in self._store.open_positions()}
         self._cash = self._store.cash()
@@ -351,6 +367,8 @@ class MarketDataHub:
 
     # -- a cycle's end
     def _conclude(self, now: datetime) -> None:
+        if self._is_repair_due:
+            self._repair(now)
         session = session_on(eastern_date(now))
         if session is not None:
             self._open_day(session, now)

@@ -19,7 +19,7 @@ from greenlight.adapters.alpaca_broker import AlpacaBroker
 from greenlight.adapters.clock import EventClock, SystemClock
 from greenlight.adapters.console import ConsoleNotifier
 from greenlight.adapters.timescale import TimescaleStore
-from greenlight.ports import BrokerUnavailable, StoreUnavailable
+from greenlight.ports import BrokerUnavailable, Sleep, StoreUnavailable
 
 if TYPE_CHECKING:
     from actors.market_data import MarketDataHub
@@ -48,7 +48,7 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
-def insist(make: Callable[[], T]) -> T:
+def insist(make: Callable[[], T], sleep: Sleep = time.sleep) -> T:
     """Make something that asks the store or the broker, until both answer.
 
     Ray never restarts an actor whose constructor raised; so it waits instead.
@@ -58,7 +58,7 @@ def insist(make: Callable[[], T]) -> T:
             return make()
         except (StoreUnavailable, BrokerUnavailable) as error:
             logger.error("waiting to start: %s", error, extra={"action": "wait_to_start"})
-            time.sleep(_RETRY_S)
+            sleep(_RETRY_S)
 
 
 def build_store(config: DeskConfig) -> TimescaleStore:

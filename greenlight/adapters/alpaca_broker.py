@@ -9,7 +9,8 @@ field of an asset never keeps an order from being seen.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -154,6 +155,30 @@ def parse_fill(data: Mapping[str, Any]) -> Execution:
     )
 
 
+def parse_activity(raw: Mapping[str, Any]) -> Execution:
+    """The fill in a row of the account's activities; it does not bear our name."""
+    return Execution(
+        execution_id=raw["id"],
+        order_id=raw["order_id"],
+        client_order_id=None,
+        symbol=raw["symbol"],
+        side=Side.BUY if raw["side"] == "buy" else Side.SELL,
+        qty=_whole(raw["qty"]),
+        price=Decimal(raw["price"]),
+        cum_qty=_whole(raw["cum_qty"]),
+        at=parse_instant(raw["transaction_time"]),
+    )
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """An answer that cannot be read is no answer."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidOperation) as error:
+        raise BrokerUnavailable(f"garbled answer on {what}: {error!r}") from error
+
+
 class AlpacaBroker:
     """The `Broker` port on Alpaca's trading API.
 
@@ -183,9 +208,17 @@ class AlpacaBroker:
         except (requests.RequestException, ValueError) as error:
             raise BrokerUnavailable(f"{path}: {error}") from error
 
+    def _ask_rows(self, path: str, params: Mapping[str, Any] | None = None) -> list[Any]:
+        rows = self._ask(path, params)
+        if not isinstance(rows, list):
+            raise BrokerUnavailable(f"garbled answer on {path}: not a list")
+        return rows
+
     def _ask_order(self, path: str, params: Mapping[str, Any]) -> BrokerOrder | None:
         try:
-            return parse_order(self._ask(path, params))
+            raw = self._ask(path, params)
+            with _reading(path):
+                return parse_order(raw)
         except BrokerRefused as refusal:
             if refusal.http_status == 404:
                 return None
@@ -199,7 +232,8 @@ class AlpacaBroker:
                 raw: Any = self._client.patch(f"/orders/{intent.replaces}", _replace_body(intent))
             else:
                 raw = self._client.post("/orders", _order_body(intent))
-            return Accepted(order=parse_order(raw))
+            with _reading("/orders"):
+                return Accepted(order=parse_order(raw))
         except APIError as error:
             status, code, message = _error_fields(error)
             if status in _TRANSIENT or status == 0:
@@ -207,7 +241,7 @@ class AlpacaBroker:
             if status == 422 and _DUPLICATE_TEXT in message:
                 return self._adopt(intent.client_order_id)
             return Rejected(http_status=status, code=code, message=message)
-        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+        except (requests.RequestException, BrokerUnavailable, ValueError) as error:
             return Unresolved(reason=f"{type(error).__name__}: {error}")
 
     def _adopt(self, client_order_id: str) -> Outcome:
@@ -253,8 +287,9 @@ class AlpacaBroker:
         if symbol is not None:
             params["symbols"] = symbol
         found: dict[str, BrokerOrder] = {}
-        for raw in self._ask("/orders", params):
-            order: BrokerOrder | None = parse_order(raw)
+        for raw in self._ask_rows("/orders", params):
+            with _reading("/orders"):
+                order: BrokerOrder | None = parse_order(raw)
             if order is not None and order.order_class in _WITH_LEGS:
                 order = self.order(order.order_id)
             if order is None:
@@ -266,29 +301,32 @@ class AlpacaBroker:
 
     def positions(self) -> tuple[BrokerPosition, ...]:
         """All positions; see `Broker.positions`."""
-        return tuple(
-            BrokerPosition(
-                symbol=raw["symbol"],
-                qty=_whole(raw["qty"]),
-                qty_available=_whole(raw["qty_available"]),
-                avg_entry_price=Decimal(raw["avg_entry_price"]),
-                current_price=_money(raw.get("current_price")),
+        rows = self._ask_rows("/positions")
+        with _reading("/positions"):
+            return tuple(
+                BrokerPosition(
+                    symbol=raw["symbol"],
+                    qty=_whole(raw["qty"]),
+                    qty_available=_whole(raw["qty_available"]),
+                    avg_entry_price=Decimal(raw["avg_entry_price"]),
+                    current_price=_money(raw.get("current_price")),
+                )
+                for raw in rows
             )
-            for raw in self._ask("/positions")
-        )
 
     def account(self) -> BrokerAccount:
         """The account; see `Broker.account`."""
         raw = self._ask("/account")
-        return BrokerAccount(
-            account_number=raw["account_number"],
-            status=raw["status"],
-            equity=Decimal(raw["equity"]),
-            last_equity=Decimal(raw["last_equity"]),
-            cash=Decimal(raw["cash"]),
-            buying_power=Decimal(raw["buying_power"]),
-            is_trading_blocked=bool(raw["trading_blocked"]) or bool(raw["account_blocked"]),
-        )
+        with _reading("/account"):
+            return BrokerAccount(
+                account_number=raw["account_number"],
+                status=raw["status"],
+                equity=Decimal(raw["equity"]),
+                last_equity=Decimal(raw["last_equity"]),
+                cash=Decimal(raw["cash"]),
+                buying_power=Decimal(raw["buying_power"]),
+                is_trading_blocked=bool(raw["trading_blocked"]) or bool(raw["account_blocked"]),
+            )
 
     def executions(self, after: datetime) -> tuple[Execution, ...]:
         """FILL activities, page by page; see `Broker.executions`."""
@@ -299,21 +337,9 @@ class AlpacaBroker:
             "page_size": _PAGE,
         }
         for _ in range(_MAX_PAGES):
-            page = self._ask("/account/activities/FILL", params)
-            found.extend(
-                Execution(
-                    execution_id=raw["id"],
-                    order_id=raw["order_id"],
-                    client_order_id=None,
-                    symbol=raw["symbol"],
-                    side=Side.BUY if raw["side"] == "buy" else Side.SELL,
-                    qty=_whole(raw["qty"]),
-                    price=Decimal(raw["price"]),
-                    cum_qty=_whole(raw["cum_qty"]),
-                    at=parse_instant(raw["transaction_time"]),
-                )
-                for raw in page
-            )
+            page = self._ask_rows("/account/activities/FILL", params)
+            with _reading("/account/activities/FILL"):
+                found.extend(parse_activity(raw) for raw in page)
             if len(page) < _PAGE:
                 return tuple(found)
             params["page_token"] = page[-1]["id"]
