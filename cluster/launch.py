@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from ray.exceptions import RayError
 
 from cluster import wiring
 from cluster.desk_config import NAMESPACE, DeskConfig
+from cluster.fast_lane import LineAddress, LineServer
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +34,20 @@ class Host:
     def __init__(self, build: Callable[..., Any], args: tuple[Any, ...]) -> None:
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
         self._plain = build(*args)
+        self._server: LineServer | None = None
+        self._lock = threading.Lock()
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method of the plain object."""
         return getattr(self._plain, method)(*args, **kwargs)
+
+    def line(self) -> LineAddress:
+        """Open the direct line into this process, or tell where it is."""
+        with self._lock:
+            if self._server is None:
+                host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+                self._server = LineServer(self._plain, host)
+            return self._server.address
 
     def pid(self) -> int:
         """Process id, for `greenlight status` and the kill tests."""

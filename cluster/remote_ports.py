@@ -25,6 +25,7 @@ from ray.exceptions import (
 
 from actors.links import RecordBatch, SignalSeen
 from cluster.desk_config import NAMESPACE
+from cluster.fast_lane import BROKEN, Line
 from greenlight.domain.market import Bar, Quote
 from greenlight.domain.positions import WatchBand
 
@@ -36,8 +37,18 @@ REPEAT_FOR_S: Final = 120.0
 """How long a call is repeated while its actor is away."""
 
 
-class ActorAway(ConnectionError):
+class ActorAway(Exception):
     """An actor did not come back in time."""
+
+
+_AWAY: Final = (
+    ActorAway,
+    RayActorError,
+    ActorDiedError,
+    ActorUnavailableError,
+    GetTimeoutError,
+    *BROKEN,
+)
 
 
 class RemoteActor:
@@ -49,12 +60,18 @@ class RemoteActor:
         Its name in the desk's namespace.
     create : Callable[[], None] | None
         Starts it where there is none; None waits for somebody else to.
+    has_line : bool
+        Ask it over a direct line; then one thread at a time may.
     """
 
-    def __init__(self, name: str, create: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, name: str, create: Callable[[], None] | None = None, *, has_line: bool = False
+    ) -> None:
         self._name = name
         self._create = create
+        self._has_line = has_line
         self._handle: Any = None
+        self._line: Line | None = None
 
     def start(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Send the call; a reference to its answer.
@@ -72,7 +89,12 @@ class RemoteActor:
                     raise ActorAway(f"no actor {self._name}") from error
                 self._create()
                 self._handle = ray.get_actor(self._name, namespace=NAMESPACE)
-        return self._handle.call.remote(method, *args, **kwargs)
+        if not self._has_line:
+            return self._handle.call.remote(method, *args, **kwargs)
+        if self._line is None:
+            address = ray.get(self._handle.line.remote(), timeout=CALL_TIMEOUT_S)
+            self._line = Line(address)
+        return self._line.send(method, args, kwargs)
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call and wait, again and again while the actor is away.
@@ -91,20 +113,30 @@ class RemoteActor:
             try:
                 if reference is None:
                     reference = self.start(method, *args, **kwargs)
-                return ray.get(reference, timeout=CALL_TIMEOUT_S)
+                if self._line is None:
+                    return ray.get(reference, timeout=CALL_TIMEOUT_S)
+                is_value, value = self._line.receive(reference, CALL_TIMEOUT_S)
             except RayTaskError as error:
                 raise error.as_instanceof_cause() from None  # type: ignore[no-untyped-call]
-            except (ActorAway, RayActorError, ActorDiedError, ActorUnavailableError) as error:
-                problem: Exception = error
-            except GetTimeoutError as error:
+            except _AWAY as error:
                 problem = error
-            reference = self._handle = None
+            else:
+                if is_value:
+                    return value
+                raise value
+            self._forget()
+            reference = None
             if time.monotonic() > until:
                 raise ActorAway(f"{self._name}.{method}: {problem}") from problem
             logger.warning(
                 "%s is away, repeating %s", self._name, method, extra={"action": "repeat_call"}
             )
             time.sleep(0.1)
+
+    def _forget(self) -> None:
+        if self._line is not None:
+            self._line.close()
+        self._handle = self._line = None
 
 
 class RemoteGate:
@@ -194,7 +226,7 @@ class RemoteMonitors:
         for symbol, quote in quotes:
             try:
                 reference = self._of(symbol).start("on_quote", quote, now)
-            except ActorAway:
+            except _AWAY:
                 reference = None
             started.append((symbol, quote, reference))
         return {

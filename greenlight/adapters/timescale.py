@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
@@ -27,7 +27,7 @@ from greenlight.adapters import timescale_schema as schema
 from greenlight.adapters.timescale_pool import Connection, ConnectionPool
 from greenlight.adapters.timescale_schema import migrate
 from greenlight.domain import ledger
-from greenlight.domain.audit import ChainedDecision, Decision, chain_hash
+from greenlight.domain.audit import ChainedDecision, Decision
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.orders import (
     Accepted,
@@ -54,6 +54,10 @@ from greenlight.ports import (
 )
 
 __all__ = ["TimescaleStore", "migrate"]
+
+
+_FENCED: Final = "GL001"
+"""SQLSTATE of `require_epoch` for a stale epoch."""
 
 
 class TimescaleStore:
@@ -132,23 +136,26 @@ class TimescaleStore:
         ValueError
             An entry whose decision is not stored or has no exit plan.
         """
-        # An exit waits for this, so its statements travel together: two round trips.
-        with (
-            self._pool.borrow() as connection,
-            connection.pipeline(),
-            connection.transaction(),
-        ):
-            epoch = self._run(connection, "share_epoch", {"holder": intent.holder})
-            link = None if decision is None else self._ask_link(connection, decision)
-            current = epoch.fetchone()
-            if current is None or current[0] != intent.epoch:
-                now = None if current is None else current[0]
-                raise FencedError(f"{intent.holder} acts in epoch {intent.epoch}, it is {now}")
-            if decision is not None and link is not None:
-                self._link(connection, decision, *link)
-            if intent.role is Role.ENTRY:
-                self._plan(connection, intent)
-            inserted = self._run(connection, "insert_order", rows.intent_values(intent))
+        if intent.role is Role.ENTRY and decision is not None:
+            ledger.exit_plan(decision)
+        # An exit waits for this, so all of it travels in one round trip.
+        try:
+            with (
+                self._pool.borrow() as connection,
+                connection.pipeline(),
+                connection.transaction(),
+            ):
+                term = {"holder": intent.holder, "epoch": intent.epoch}
+                self._run(connection, "require_epoch", term)
+                if decision is not None:
+                    self._run(connection, "append_decision", rows.decision_values(decision))
+                elif intent.role is Role.ENTRY:
+                    self._plan(connection, intent)
+                inserted = self._run(connection, "insert_order", rows.intent_values(intent))
+        except psycopg.DatabaseError as error:
+            if error.sqlstate == _FENCED:
+                raise FencedError(str(error.diag.message_primary)) from error
+            raise
         return inserted.rowcount == 1
 
     def record_outcome(self, client_order_id: str, outcome: Outcome, at: datetime) -> None:
@@ -444,32 +451,8 @@ class TimescaleStore:
     # -- parts of transactions
 
     def _append(self, connection: Connection, decision: Decision) -> bool:
-        return self._link(connection, decision, *self._ask_link(connection, decision))
-
-    def _ask_link(
-        self, connection: Connection, decision: Decision
-    ) -> tuple[psycopg.Cursor[tuple[Any, ...]], psycopg.Cursor[tuple[Any, ...]]]:
-        head = self._run(connection, "lock_chain", {})
-        known = self._run(connection, "has_decision", {"decision_id": decision.decision_id})
-        return head, known
-
-    def _link(
-        self,
-        connection: Connection,
-        decision: Decision,
-        head_cursor: psycopg.Cursor[tuple[Any, ...]],
-        known: psycopg.Cursor[tuple[Any, ...]],
-    ) -> bool:
-        head = head_cursor.fetchone()
-        if head is None:
-            raise RuntimeError("the chain has lost its head")
-        if known.fetchone() is not None:
-            return False
-        link = {"seq": head[0] + 1, "row_hash": chain_hash(head[1], decision)}
-        values = rows.decision_values(decision) | link | {"previous_hash": head[1]}
-        self._run(connection, "insert_decision", values)
-        self._run(connection, "move_chain", link)
-        return True
+        row = self._one(connection, "append_decision", **rows.decision_values(decision))
+        return row is not None and bool(row[0])
 
     def _decision(self, connection: Connection, decision_id: str) -> Decision | None:
         row = self._one(connection, "decision", decision_id=decision_id)

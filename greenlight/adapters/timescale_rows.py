@@ -11,7 +11,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind, Verdict
+from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind, Verdict, canonical
 from greenlight.domain.market import Bar
 from greenlight.domain.orders import (
     Execution,
@@ -73,7 +73,7 @@ def decision_of(row: Row) -> ChainedDecision:
 
 
 def decision_values(decision: Decision) -> dict[str, Any]:
-    """Parameters of `insert_decision`, without the chain's."""
+    """Parameters of `append_decision`."""
     return {
         "decision_id": decision.decision_id,
         "at": decision.at,
@@ -83,6 +83,7 @@ def decision_values(decision: Decision) -> dict[str, Any]:
         "strategy": decision.strategy,
         "reason": decision.reason,
         "figures": json_text(dict(decision.figures)),
+        "canonical": canonical(decision),
     }
 
 

@@ -25,30 +25,16 @@ INSERT INTO epochs (holder, epoch) VALUES (%(holder)s, 1)
 ON CONFLICT (holder) DO UPDATE SET epoch = epochs.epoch + 1
 RETURNING epoch;
 
--- name: share_epoch
--- The current epoch, kept current until this transaction ends.
-SELECT epoch FROM epochs WHERE holder = %(holder)s FOR SHARE;
-
 -- decisions -------------------------------------------------------------------
 
--- name: lock_chain
--- The end of the chain, held until this transaction ends.
-SELECT seq, row_hash FROM chain_head FOR UPDATE;
+-- name: require_epoch
+-- Stop unless the epoch is its holder's current one, and keep it so.
+SELECT require_epoch(%(holder)s, %(epoch)s);
 
--- name: has_decision
--- Whether a decision is stored.
-SELECT 1 FROM decisions WHERE decision_id = %(decision_id)s;
-
--- name: insert_decision
--- Append a link of the chain.
-INSERT INTO decisions (seq, decision_id, at, kind, verdict, symbol, strategy, reason,
-                       figures, previous_hash, row_hash)
-VALUES (%(seq)s, %(decision_id)s, %(at)s, %(kind)s, %(verdict)s, %(symbol)s, %(strategy)s,
-        %(reason)s, %(figures)s, %(previous_hash)s, %(row_hash)s);
-
--- name: move_chain
--- The chain ends at the row that was appended.
-UPDATE chain_head SET seq = %(seq)s, row_hash = %(row_hash)s;
+-- name: append_decision
+-- Append a link of the chain; false where the decision is there already.
+SELECT append_decision(%(decision_id)s, %(at)s, %(kind)s, %(verdict)s, %(symbol)s,
+                       %(strategy)s, %(reason)s, %(figures)s, %(canonical)s);
 
 -- name: decision
 -- One decision by its id.
