@@ -3,238 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
-from actors.links import RecordBatch
-from actors.market_data import MarketDataHub
-from actors.position_monitor import PositionMonitor, covered_qty
-from actors.recorder import Recorder
 from greenlight.domain.audit import DecisionKind
-from greenlight.domain.market import Bar, Quote, Split, Tick
+from greenlight.domain.market import Split, Tick
 from greenlight.domain.orders import Execution, OrderStatus, Role, Side
-from greenlight.domain.positions import WatchBand
 from greenlight.ports import (
-    Booking,
-    StepReady,
-    StoreUnavailable,
-    StreamEvent,
     TradeStreamOpened,
     TradeUpdate,
 )
-from greenlight.testing import FakeStore
-from greenlight.testing_broker import FakeMarketData, FakeStreams
-from tests.actor_cases import DESK, EXIT_BY, T0, Surroundings, later, quote
-
-CLOSE = datetime(2013, 10, 7, 20, tzinfo=UTC)
-
-
-class FlakyStore(FakeStore):
-    """Goes away for single calls: `failures` counts, by method, those to fail; `after` likewise,
-    but the call has had its effect when the answer is lost."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.failures: Counter[str] = Counter()
-        self.after: Counter[str] = Counter()
-
-    def book_fill(self, fill: Execution, fees_usd: Decimal) -> Booking:
-        self._maybe(self.failures, "book_fill")
-        booking = super().book_fill(fill, fees_usd)
-        self._maybe(self.after, "book_fill")
-        return booking
-
-    def cash(self) -> Decimal | None:
-        self._maybe(self.failures, "cash")
-        return super().cash()
-
-    def write_quotes(self, quotes: Sequence[Quote]) -> None:
-        self._maybe(self.failures, "write_quotes")
-        super().write_quotes(quotes)
-
-    def _maybe(self, counts: Counter[str], method: str) -> None:
-        if counts[method]:
-            counts[method] -= 1
-            raise StoreUnavailable(f"{method} was made to fail")
-
-
-class LocalMonitors:
-    """Position monitors in this process. `asked` are all calls; `failures` of them raise."""
-
-    def __init__(self, around: Surroundings) -> None:
-        self._around = around
-        self._monitors: dict[str, PositionMonitor] = {}
-        self.asked: list[tuple[str, str]] = []
-        self.failures = 0
-
-    def of(self, method: str) -> list[str]:
-        return [symbol for name, symbol in self.asked if name == method]
-
-    def _monitor(self, symbol: str, method: str, now: datetime) -> PositionMonitor:
-        self.asked.append((method, symbol))
-        if self.failures:
-            self.failures -= 1
-            raise ConnectionError(f"no actor for {symbol}")
-        if symbol not in self._monitors:
-            self._monitors[symbol] = PositionMonitor(
-                symbol=symbol,
-                store=self._around.store,
-                broker=self._around.broker,
-                notifier=self._around.notifier,
-                desk=DESK,
-                now=now,
-                sleep=self._around.sleep,
-            )
-        return self._monitors[symbol]
-
-    def on_change(self, symbol: str, seen: Quote | None, now: datetime) -> WatchBand | None:
-        return self._monitor(symbol, "on_change", now).on_change(seen, now)
-
-    def on_quotes(
-        self, quotes: Sequence[tuple[str, Quote | None]], now: datetime
-    ) -> dict[str, WatchBand | None]:
-        return {s: self._monitor(s, "on_quotes", now).on_quote(q, now) for s, q in quotes}
-
-    def on_split(self, symbol: str, ratio: Decimal, now: datetime) -> WatchBand | None:
-        return self._monitor(symbol, "on_split", now).on_split(ratio, now)
-
-    def check(self, symbol: str, now: datetime) -> WatchBand | None:
-        return self._monitor(symbol, "check", now).check(now)
-
-
-class LocalStrategist:
-    """Notes what it is given; waits on `may_go` and raises `failures` times."""
-
-    def __init__(self) -> None:
-        self.minutes: list[tuple[list[Bar], list[Quote], datetime]] = []
-        self.answer: datetime | None = None
-        self.may_go = threading.Event()
-        self.may_go.set()
-        self.entered = threading.Event()
-        self.failures = 0
-        self.saves = 0
-
-    def on_minute(
-        self, bars: Sequence[Bar], quotes: Sequence[Quote], now: datetime
-    ) -> datetime | None:
-        self.entered.set()
-        assert self.may_go.wait(10)
-        if self.failures:
-            self.failures -= 1
-            raise ConnectionError("no actor strategist")
-        self.minutes.append((list(bars), list(quotes), now))
-        return self.answer
-
-    def save(self) -> None:
-        self.saves += 1
-
-
-class LocalGate:
-    def __init__(self) -> None:
-        self.sweeps: list[datetime] = []
-
-    def judge(self, signals: Sequence[Any], now: datetime) -> datetime | None:
-        raise AssertionError("market data never judges")
-
-    def sweep(self, now: datetime) -> datetime | None:
-        self.sweeps.append(now)
-        return None
-
-
-class LocalRecorder:
-    """A recorder that a test can replace, as a restart does."""
-
-    def __init__(self, around: Surroundings) -> None:
-        self._around = around
-        self.closed: list[datetime] = []
-        self.restart()
-
-    def restart(self) -> None:
-        self._plain = Recorder(
-            store=self._around.store,
-            broker=self._around.broker,
-            cache=self._around.cache,
-            evaluate=lambda now: {"at": now.isoformat()},
-            monotonic=lambda: 0.0,
-        )
-
-    def record(
-        self, batches: Sequence[RecordBatch], *, oldest_kept: int, flush: bool
-    ) -> int | None:
-        return self._plain.record(batches, oldest_kept=oldest_kept, flush=flush)
-
-    def close_session(self, now: datetime) -> None:
-        self.closed.append(now)
-        self._plain.close_session(now)
-
-
-class Rig:
-    """A hub in lockstep with everything around it."""
-
-    def __init__(self, *, is_lockstep: bool = True, every_minute: bool = False) -> None:
-        self.around = Surroundings(store=FlakyStore())
-        self.store: FlakyStore = self.around.store  # type: ignore[assignment]
-        self.broker = self.around.broker
-        self.data = FakeMarketData()
-        self.streams = FakeStreams()
-        self.monitors = LocalMonitors(self.around)
-        self.strategist = LocalStrategist()
-        self.gate = LocalGate()
-        self.recorder = LocalRecorder(self.around)
-        self._is_lockstep, self._every_minute = is_lockstep, every_minute
-        self._seq = 0
-        self._second = 0.0
-
-    def _monotonic(self) -> float:
-        self._second += 1.0
-        return self._second
-
-    def start(self) -> MarketDataHub:
-        self.hub = MarketDataHub(
-            store=self.store,
-            broker=self.broker,
-            market_data=self.data,
-            streams=self.streams,
-            strategist=self.strategist,
-            gate=self.gate,
-            monitors=self.monitors,
-            recorder=self.recorder,
-            notifier=self.around.notifier,
-            is_lockstep=self._is_lockstep,
-            every_minute=self._every_minute,
-            now=self.around.clock.now,
-            advance=self.around.clock.set,
-            monotonic=self._monotonic,
-            retry_s=0.0,
-        )
-        return self.hub
-
-    def push(self, *events: StreamEvent) -> None:
-        self.streams.push(*events)
-
-    def ready(self, at: datetime, kind: str = "minute") -> StepReady:
-        self._seq += 1
-        day = at.date()
-        return StepReady(seq=self._seq, at=at, kind=kind, session=day, trade_updates=0)
-
-    def step(self, *events: StreamEvent, at: datetime, kind: str = "minute") -> None:
-        """Push events and a step, and wait until the hub says that all is done."""
-        step = self.ready(at, kind)
-        self.push(*events, step)
-        self.streams.wait_acknowledged(step.seq)
-
-    def stored_quotes(self) -> list[Quote]:
-        """What has been recorded, after everything kept is flushed by a session's close."""
-        self.step(at=CLOSE + timedelta(minutes=6), kind="close")
-        return self.store.quotes
-
+from tests.actor_cases import EXIT_BY, T0, later, quote
+from tests.hub_rig import CLOSE, Rig, assert_booked_and_covered, fill_entry, minute_bar, pairs
 
 Start = Callable[..., Rig]
 
@@ -253,40 +38,6 @@ def running(rig: Rig) -> Iterator[Rig]:
 def start() -> Iterator[Start]:
     with ExitStack() as stack:
         yield lambda rig=None, **options: stack.enter_context(running(rig or Rig(**options)))
-
-
-def minute_bar(start: datetime, symbol: str = "AAPL") -> Bar:
-    return Bar(
-        symbol=symbol,
-        start=start,
-        end=start + timedelta(minutes=1),
-        open=100.0,
-        high=100.5,
-        low=99.5,
-        close=100.2,
-        volume=1000,
-    )
-
-
-def fill_entry(rig: Rig, qty: int = 10) -> list[TradeUpdate]:
-    """An entry that fills at the broker; the events, not delivered yet."""
-    order_id = rig.around.enter(qty, filled=0)
-    updates: list[TradeUpdate] = []
-    rig.broker.on_update = updates.append
-    rig.broker.fill(order_id, qty, "100.00")
-    rig.broker.on_update = lambda _: None
-    return updates
-
-
-def pairs(rig: Rig) -> list[int]:
-    return [order.qty for order in rig.broker.live("AAPL", Side.SELL)]
-
-
-def assert_booked_and_covered(rig: Rig, qty: int = 10) -> None:
-    position = rig.store.position("AAPL")
-    assert position is not None
-    assert position.qty == qty
-    assert covered_qty(list(rig.broker.live("AAPL", Side.SELL))) == qty
 
 
 # -- quotes
