@@ -213,8 +213,7 @@ class MarketDataHub:
     def _recover(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._reload_positions()
-                self._fill_in()
+                self._repair(self._clock())
                 self._sweep_at = self._gate.sweep(self._clock())
                 # Batches of an earlier life are in the recorder or gone with it.
                 held = self._recorder.record([], oldest_kept=0, flush=True)
@@ -267,7 +266,7 @@ class MarketDataHub:
             self._advance(event.at)
             self._take_update(event)
         elif isinstance(event, TradeStreamOpened):
-            self._fill_in()
+            self._repair(self._clock())
 
     def _take_quote(self, quote: Quote) -> None:
         reason = quote_refusal(quote, self._quotes.get(quote.symbol))
@@ -340,19 +339,17 @@ class MarketDataHub:
                 self._store.record_order_status(
                     order.order_id, order.status, order.filled_qty, order.updated_at
                 )
-        # A stop may have been lost meanwhile, too.
-        for symbol in sorted(self._holdings):
-            self._changed(symbol, self._clock())
 
     def _repair(self, now: datetime) -> None:
-        """After a failure: see through what it left half done, before anything else.
+        """After a gap or a failure: see through what it left half done, before anything else.
 
-        A fill may be booked without its monitor knowing, or not booked at all.
+        A fill may be booked without its monitor knowing, or not booked at all; a
+        stop may be lost.
         """
         before = set(self._holdings) | set(self._bands)
         self._reload_positions()
         self._fill_in()
-        for symbol in sorted(before - set(self._holdings)):
+        for symbol in sorted(before | set(self._holdings)):
             self._changed(symbol, now)
         self._is_repair_due = False
 

@@ -269,7 +269,10 @@ class AlpacaBroker:
     # -- questions
     def find_order(self, client_order_id: str) -> BrokerOrder | None:
         """By our name; see `Broker.find_order`. By name the broker leaves the legs out."""
-        found = self._ask_order("/orders:by_client_order_id", {"client_order_id": client_order_id})
+        found = self._ask_order(
+            "/orders:by_client_order_id",
+            {"client_order_id": client_order_id, "nested": "true"},
+        )
         if found is not None and found.order_class in _WITH_LEGS:
             return self.order(found.order_id)
         return found

@@ -361,7 +361,7 @@ def test_submit_when_the_name_is_taken_then_the_existing_order_is_adopted(
     assert outcome.order.order_id == "first"
     look_up = script.requests[1]
     assert look_up.path == "/v2/orders:by_client_order_id"
-    assert look_up.query == {"client_order_id": "gl-t-d1-entry-1"}
+    assert look_up.query["client_order_id"] == "gl-t-d1-entry-1"
 
 
 @pytest.mark.parametrize(
