@@ -210,7 +210,9 @@ class RemoteMonitors:
 
     def _of(self, symbol: str) -> RemoteActor:
         if symbol not in self._actors:
-            self._actors[symbol] = RemoteActor(self._name_of(symbol), lambda: self._create(symbol))
+            self._actors[symbol] = RemoteActor(
+                self._name_of(symbol), lambda: self._create(symbol), has_line=True
+            )
         return self._actors[symbol]
 
     def on_change(self, symbol: str, quote: Quote | None, now: datetime) -> WatchBand | None:
