@@ -12,6 +12,7 @@ sender died, read the broker, protect. It imports neither pandas nor numpy.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from dataclasses import replace
@@ -60,7 +61,6 @@ EXIT_SLACK: Final = Decimal("0.002")
 """How far below the bid the first exit's limit lies (20 bps); each attempt adds as much."""
 REPRICE_AFTER: Final = timedelta(seconds=5)
 """An exit that has not filled is priced again after this."""
-_MAX_ATTEMPTS: Final = 1000
 
 
 def monitor_name(symbol: str) -> str:
@@ -242,6 +242,8 @@ class PositionMonitor:
                 self._exiting = ExitReason.STOP
         if self._exiting is None:
             self._resting = sells
+            # Asked now, so that an exit does not wait for the answer.
+            self._last_attempt(position, Role.EXIT)
         self._write_coverage(position, covered, now)
         return self._band(position)
 
@@ -296,15 +298,23 @@ class PositionMonitor:
 
     def _next_attempt(self, position: Position, role: Role) -> tuple[int, str]:
         """The first attempt of this position and role that the store does not know, named."""
+        attempt = self._last_attempt(position, role) + 1
+        self._attempts[position.position_id, role] = attempt
+        return attempt, self._attempt_name(position, role, attempt)
+
+    def _last_attempt(self, position: Position, role: Role) -> int:
+        """The last attempt there was, 0 before the first; asked of the store but once."""
         key = (position.position_id, role)
-        for attempt in range(self._attempts.get(key, 0) + 1, _MAX_ATTEMPTS):
-            name = decision_id(self._desk, position.position_id, role.value, str(attempt))
-            is_known = key in self._attempts
-            order = client_order_id(self._desk, name, role, attempt)
-            if is_known or self._store.order(order) is None:
-                self._attempts[key] = attempt
-                return attempt, name
-        raise RuntimeError(f"{self._symbol}: {_MAX_ATTEMPTS} attempts at {role}")
+        if key not in self._attempts:
+            for attempt in itertools.count(1):
+                name = self._attempt_name(position, role, attempt)
+                if self._store.order(client_order_id(self._desk, name, role, attempt)) is None:
+                    self._attempts[key] = attempt - 1
+                    break
+        return self._attempts[key]
+
+    def _attempt_name(self, position: Position, role: Role, attempt: int) -> str:
+        return decision_id(self._desk, position.position_id, role.value, str(attempt))
 
     # -- leaving
     def _exit(self, position: Position, reason: ExitReason, quote: Quote, now: datetime) -> None:

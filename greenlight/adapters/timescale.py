@@ -136,27 +136,22 @@ class TimescaleStore:
         ValueError
             An entry whose decision is not stored or has no exit plan.
         """
-        if intent.role is Role.ENTRY and decision is not None:
-            ledger.exit_plan(decision)
-        # An exit waits for this, so all of it travels in one round trip.
         try:
-            with (
-                self._pool.borrow() as connection,
-                connection.pipeline(),
-                connection.transaction(),
-            ):
-                term = {"holder": intent.holder, "epoch": intent.epoch}
-                self._run(connection, "require_epoch", term)
-                if decision is not None:
-                    self._run(connection, "append_decision", rows.decision_values(decision))
-                elif intent.role is Role.ENTRY:
-                    self._plan(connection, intent)
-                inserted = self._run(connection, "insert_order", rows.intent_values(intent))
+            with self._pool.borrow() as connection:
+                if intent.role is Role.ENTRY:
+                    if decision is None:
+                        self._plan(connection, intent)
+                    else:
+                        ledger.exit_plan(decision)
+                # An exit waits for this, so all of it is one statement and one round trip.
+                row = self._one(
+                    connection, "record_intent", **rows.record_intent_values(intent, decision)
+                )
         except psycopg.DatabaseError as error:
             if error.sqlstate == _FENCED:
                 raise FencedError(str(error.diag.message_primary)) from error
             raise
-        return inserted.rowcount == 1
+        return row is not None and bool(row[0])
 
     def record_outcome(self, client_order_id: str, outcome: Outcome, at: datetime) -> None:
         """Write what became of sending, and a row for each leg the broker made.

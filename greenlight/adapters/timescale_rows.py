@@ -93,24 +93,47 @@ def json_text(value: object) -> str:
 
 
 def intent_values(intent: OrderIntent) -> dict[str, Any]:
-    """Parameters of `insert_order`."""
+    """The columns of `orders` that an intent fills, fit for JSON too."""
     return {
         "client_order_id": intent.client_order_id,
         "decision_id": intent.decision_id,
-        "role": str(intent.role),
+        "role": intent.role,
         "attempt": intent.attempt,
         "symbol": intent.symbol,
-        "side": str(intent.side),
-        "kind": str(intent.kind),
+        "side": intent.side,
+        "kind": intent.kind,
         "qty": intent.qty,
-        "limit_price": intent.limit_price,
-        "stop_price": intent.stop_price,
-        "time_in_force": str(intent.time_in_force),
+        "limit_price": None if intent.limit_price is None else str(intent.limit_price),
+        "stop_price": None if intent.stop_price is None else str(intent.stop_price),
+        "time_in_force": intent.time_in_force,
         "replaces": intent.replaces,
         "holder": intent.holder,
         "epoch": intent.epoch,
-        "at": intent.at,
+        "at": intent.at.isoformat(),
     }
+
+
+def record_intent_values(intent: OrderIntent, decision: Decision | None) -> dict[str, Any]:
+    """Parameters of `record_intent`: the order and its decision as JSON objects."""
+    values: dict[str, Any] = {
+        "order": json_text(intent_values(intent)),
+        "decision": None,
+        "canonical": None,
+    }
+    if decision is not None:
+        values["canonical"] = canonical(decision)
+        columns = {
+            "decision_id": decision.decision_id,
+            "at": decision.at.isoformat(),
+            "kind": decision.kind,
+            "verdict": decision.verdict,
+            "symbol": decision.symbol,
+            "strategy": decision.strategy,
+            "reason": decision.reason,
+            "figures": dict(decision.figures),
+        }
+        values["decision"] = json_text(columns)
+    return values
 
 
 def order_of(row: Row) -> OrderRecord:

@@ -262,7 +262,7 @@ def test_take_epoch_when_an_intent_is_being_recorded_then_it_waits(
 ) -> None:
     sql_store.take_epoch("desk")
     with psycopg.connect(database) as blocker, ThreadPoolExecutor(2) as pool:
-        blocker.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        blocker.execute("LOCK TABLE orders IN EXCLUSIVE MODE")
         sent = pool.submit(sql_store.record_intent, intent(), decision())
         await_true(lambda: _is_waiting_for_a_lock(database))
         taken = pool.submit(sql_store.take_epoch, "desk")

@@ -40,3 +40,31 @@ BEGIN
     RETURN true;
 END
 $$;
+
+-- Check the epoch, append the decision (where there is one), insert the order;
+-- false where the order is there already.
+CREATE FUNCTION record_intent(p_order json, p_decision json, p_canonical text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_order orders%ROWTYPE := json_populate_record(NULL::orders, p_order);
+    v_decision decisions%ROWTYPE;
+BEGIN
+    PERFORM require_epoch(v_order.holder, v_order.epoch);
+    IF p_decision IS NOT NULL THEN
+        v_decision := json_populate_record(NULL::decisions, p_decision);
+        PERFORM append_decision(
+            v_decision.decision_id, v_decision.at, v_decision.kind, v_decision.verdict,
+            v_decision.symbol, v_decision.strategy, v_decision.reason, v_decision.figures,
+            p_canonical);
+    END IF;
+    INSERT INTO orders (client_order_id, decision_id, role, attempt, symbol, side, kind, qty,
+                        limit_price, stop_price, time_in_force, replaces, holder, epoch, at,
+                        status, updated_at)
+    VALUES (v_order.client_order_id, v_order.decision_id, v_order.role, v_order.attempt,
+            v_order.symbol, v_order.side, v_order.kind, v_order.qty, v_order.limit_price,
+            v_order.stop_price, v_order.time_in_force, v_order.replaces, v_order.holder,
+            v_order.epoch, v_order.at, 'intended', v_order.at)
+    ON CONFLICT (client_order_id) DO NOTHING;
+    RETURN FOUND;
+END
+$$;

@@ -27,10 +27,6 @@ RETURNING epoch;
 
 -- decisions -------------------------------------------------------------------
 
--- name: require_epoch
--- Stop unless the epoch is its holder's current one, and keep it so.
-SELECT require_epoch(%(holder)s, %(epoch)s);
-
 -- name: append_decision
 -- Append a link of the chain; false where the decision is there already.
 SELECT append_decision(%(decision_id)s, %(at)s, %(kind)s, %(verdict)s, %(symbol)s,
@@ -56,15 +52,9 @@ SELECT * FROM (
 
 -- orders ----------------------------------------------------------------------
 
--- name: insert_order
--- An intent; one that is there already is left as it was.
-INSERT INTO orders (client_order_id, decision_id, role, attempt, symbol, side, kind, qty,
-                    limit_price, stop_price, time_in_force, replaces, holder, epoch, at,
-                    status, updated_at)
-VALUES (%(client_order_id)s, %(decision_id)s, %(role)s, %(attempt)s, %(symbol)s, %(side)s,
-        %(kind)s, %(qty)s, %(limit_price)s, %(stop_price)s, %(time_in_force)s, %(replaces)s,
-        %(holder)s, %(epoch)s, %(at)s, 'intended', %(at)s)
-ON CONFLICT (client_order_id) DO NOTHING;
+-- name: record_intent
+-- Check the epoch, append the decision, insert the order; false for a known order.
+SELECT record_intent(%(order)s, %(decision)s, %(canonical)s);
 
 -- name: upsert_leg
 -- A leg that the broker made; what is known of it already never goes back.
