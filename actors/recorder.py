@@ -25,7 +25,7 @@ from greenlight.ports import (
 logger = logging.getLogger(__name__)
 
 OPTIONS: Final[dict[str, Any]] = {"name": "recorder", "num_cpus": 0.1, "max_concurrency": 1}
-FLUSH_ROWS: Final = 5000
+FLUSH_ROWS: Final = 100_000
 """Rows after which a flush happens without being asked."""
 FLUSH_AFTER_S: Final = 1.0
 """Seconds after which it happens at the latest, so that a page shows the present."""

@@ -82,10 +82,19 @@ class TimescaleStore:
         self._pool = ConnectionPool(
             url, size=pool_max, timeout_s=connect_timeout_s, on_first=schema.check_version
         )
+        # Evidence that can be made again: a round trip less for each write, and no disk.
+        self._evidence_pool = ConnectionPool(
+            url,
+            size=1,
+            timeout_s=connect_timeout_s,
+            on_first=schema.check_version,
+            is_durable=False,
+        )
 
     def close(self) -> None:
         """Close the connections; later calls raise `StoreUnavailable`."""
         self._pool.close()
+        self._evidence_pool.close()
 
     def describe(self) -> str:
         """What was found: "plain", "timescale-apache" or "timescale-community"."""
@@ -438,9 +447,8 @@ class TimescaleStore:
 
     @contextmanager
     def _transaction(self, *, is_durable: bool = True) -> Iterator[Connection]:
-        with self._pool.borrow() as connection, connection.transaction():
-            if not is_durable:
-                connection.execute("SET LOCAL synchronous_commit TO off", prepare=False)
+        pool = self._pool if is_durable else self._evidence_pool
+        with pool.borrow() as connection, connection.transaction():
             yield connection
 
     # -- parts of transactions
@@ -554,7 +562,7 @@ class TimescaleStore:
     # -- bulk
 
     def _copy(self, table: bulk.BulkTable, values: Iterable[rows.Row]) -> None:
-        with self._transaction(is_durable=False) as connection:
+        with self._evidence_pool.borrow() as connection:
             bulk.copy_rows(connection, table, values)
 
     def _copy_new(

@@ -41,12 +41,22 @@ class ConnectionPool:
         Seconds to wait for a free connection, and for the server to accept one.
     on_first : Callable
         Called with the first connection; what it raises ends the borrowing.
+    is_durable : bool
+        A commit waits for the disk. Where it does not, a crash of the server
+        loses the last half second and nothing before it.
     """
 
     def __init__(
-        self, url: str, *, size: int, timeout_s: float, on_first: Callable[[Connection], None]
+        self,
+        url: str,
+        *,
+        size: int,
+        timeout_s: float,
+        on_first: Callable[[Connection], None],
+        is_durable: bool = True,
     ) -> None:
         self._url = url
+        self._is_durable = is_durable
         self._timeout_s = timeout_s
         self._on_first = on_first
         self._is_checked = False
@@ -104,6 +114,8 @@ class ConnectionPool:
         connection = connect(self._url, self._timeout_s)
         try:
             connection.execute(_LIMITS)
+            if not self._is_durable:
+                connection.execute("SET synchronous_commit TO off")
             if not self._is_checked:
                 self._on_first(connection)
                 self._is_checked = True

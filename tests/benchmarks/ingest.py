@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psycopg
 
+from actors.recorder import FLUSH_ROWS
 from cluster.services import start_postgres
 from greenlight.adapters.timescale import TimescaleStore, migrate
 from greenlight.domain.market import Quote
@@ -29,7 +30,6 @@ from greenlight.domain.market import Quote
 NAME = "ingest"
 GOAL = 0.90
 ROWS = 400_000
-BATCH = 25_000
 PAIRS = 7
 SYMBOLS = ("AAPL", "BAC", "GOOG", "IBM", "MSFT", "SPY")
 COLUMNS = "symbol, at, bid, ask, bid_size, ask_size"
@@ -57,8 +57,8 @@ def quotes() -> list[Quote]:
 def seconds_by_store(store: TimescaleStore, rows: list[Quote]) -> float:
     """Seconds to write all rows in the recorder's batches."""
     begun = time.perf_counter()
-    for first in range(0, len(rows), BATCH):
-        store.write_quotes(rows[first : first + BATCH])
+    for first in range(0, len(rows), FLUSH_ROWS):
+        store.write_quotes(rows[first : first + FLUSH_ROWS])
     return time.perf_counter() - begun
 
 
@@ -79,7 +79,7 @@ def run() -> dict[str, object]:
         layout = migrate(service.url)
         store = TimescaleStore(service.url, pool_max=1)
         rows = quotes()
-        print(f"layout {layout}, {ROWS:,} quotes in batches of {BATCH:,}, {PAIRS} pairs")
+        print(f"layout {layout}, {ROWS:,} quotes in batches of {FLUSH_ROWS:,}, {PAIRS} pairs")
         with psycopg.connect(service.url, autocommit=True) as connection:
             file = home / "postgres" / "quotes.bin"
             store.write_quotes(rows)
