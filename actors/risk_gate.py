@@ -8,6 +8,7 @@ positions, orders and halts from the store and the account from the broker.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -72,6 +73,8 @@ class RiskGate:
         self._desk = desk
         self._limits = limits
         self._entry_timeout = timedelta(seconds=entry_timeout_s)
+        # The strategist's signals and market data's sweeps come on threads of their own.
+        self._turn = threading.Lock()
         self._gateway = OrderGateway(
             store=store, broker=broker, desk=desk, holder=HOLDER, sleep=sleep
         )
@@ -84,16 +87,18 @@ class RiskGate:
 
     def judge(self, signals: Sequence[SignalSeen], now: datetime) -> datetime | None:
         """See `GateLink.judge`. Signals are judged one by one in the order given."""
-        for seen in signals:
-            self._judge_one(seen, now)
-        return self._next_sweep()
+        with self._turn:
+            for seen in signals:
+                self._judge_one(seen, now)
+            return self._next_sweep()
 
     def sweep(self, now: datetime) -> datetime | None:
         """See `GateLink.sweep`."""
-        for record in self._entries():
-            if record.intent.at + self._entry_timeout <= now:
-                self._cancel_entry(record, now)
-        return self._next_sweep()
+        with self._turn:
+            for record in self._entries():
+                if record.intent.at + self._entry_timeout <= now:
+                    self._cancel_entry(record, now)
+            return self._next_sweep()
 
     # -- one signal
     def _judge_one(self, seen: SignalSeen, now: datetime) -> None:

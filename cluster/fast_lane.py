@@ -10,6 +10,7 @@ made in the actor's process and handed out over Ray alone.
 from __future__ import annotations
 
 import itertools
+import pickle
 import secrets
 import threading
 from collections.abc import Mapping
@@ -58,7 +59,10 @@ class LineServer:
                     answer = (number, True, getattr(self._plain, method)(*args, **kwargs))
                 except Exception as error:
                     answer = (number, False, error)
-                line.send(answer)
+                try:
+                    line.send(answer)
+                except (pickle.PicklingError, TypeError, AttributeError) as error:
+                    line.send((number, False, TypeError(f"{method}: cannot be sent: {error}")))
         except BROKEN:
             line.close()
 

@@ -1,4 +1,4 @@
-"""The actors' links to each other, over Ray.
+"""The actors' links to each other: found through Ray, asked over a direct line.
 
 A call waits for an actor that is being restarted and then repeats itself:
 every method behind a link is safe to repeat. What an actor's method raised
@@ -8,8 +8,10 @@ comes out as it was raised.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -20,7 +22,6 @@ from ray.exceptions import (
     ActorUnavailableError,
     GetTimeoutError,
     RayActorError,
-    RayTaskError,
 )
 
 from actors.links import RecordBatch, SignalSeen
@@ -60,64 +61,47 @@ class RemoteActor:
         Its name in the desk's namespace.
     create : Callable[[], None] | None
         Starts it where there is none; None waits for somebody else to.
-    has_line : bool
-        Ask it over a direct line; then one thread at a time may.
     """
 
-    def __init__(
-        self, name: str, create: Callable[[], None] | None = None, *, has_line: bool = False
-    ) -> None:
+    def __init__(self, name: str, create: Callable[[], None] | None = None) -> None:
         self._name = name
         self._create = create
-        self._has_line = has_line
-        self._handle: Any = None
         self._line: Line | None = None
-
-    def start(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Send the call; a reference to its answer.
-
-        Raises
-        ------
-        ActorAway
-            There is no such actor now.
-        """
-        if self._handle is None:
-            try:
-                self._handle = ray.get_actor(self._name, namespace=NAMESPACE)
-            except ValueError as error:
-                if self._create is None:
-                    raise ActorAway(f"no actor {self._name}") from error
-                self._create()
-                self._handle = ray.get_actor(self._name, namespace=NAMESPACE)
-        if not self._has_line:
-            return self._handle.call.remote(method, *args, **kwargs)
-        if self._line is None:
-            address = ray.get(self._handle.line.remote(), timeout=CALL_TIMEOUT_S)
-            self._line = Line(address)
-        return self._line.send(method, args, kwargs)
+        self._turn = threading.Lock()
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Call and wait, again and again while the actor is away.
+        """Call and wait, again and again while the actor is away; threads take turns.
 
         Raises
         ------
         ActorAway
             It did not answer within `REPEAT_FOR_S`.
         """
-        return self.finish(None, method, *args, **kwargs)
+        with self._turn:
+            return self.finish(None, method, *args, **kwargs)
 
-    def finish(self, reference: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Wait for a call that `start` sent, and repeat it where its actor died."""
+    def start(self, method: str, *args: Any, **kwargs: Any) -> int:
+        """Send the call; the number to `finish` it by. For one thread alone.
+
+        Raises
+        ------
+        ActorAway
+            There is no such actor now.
+        """
+        if self._line is None:
+            address = ray.get(self._find().line.remote(), timeout=CALL_TIMEOUT_S)
+            self._line = Line(address)
+        return self._line.send(method, args, kwargs)
+
+    def finish(self, number: int | None, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Wait for a call that `start` sent (None: none was), and repeat it where it died."""
         until = time.monotonic() + REPEAT_FOR_S
         while True:
             try:
-                if reference is None:
-                    reference = self.start(method, *args, **kwargs)
-                if self._line is None:
-                    return ray.get(reference, timeout=CALL_TIMEOUT_S)
-                is_value, value = self._line.receive(reference, CALL_TIMEOUT_S)
-            except RayTaskError as error:
-                raise error.as_instanceof_cause() from None  # type: ignore[no-untyped-call]
+                if number is None or self._line is None:
+                    number = self.start(method, *args, **kwargs)
+                assert self._line is not None
+                is_value, value = self._line.receive(number, CALL_TIMEOUT_S)
             except _AWAY as error:
                 problem = error
             else:
@@ -125,7 +109,6 @@ class RemoteActor:
                     return value
                 raise value
             self._forget()
-            reference = None
             if time.monotonic() > until:
                 raise ActorAway(f"{self._name}.{method}: {problem}") from problem
             logger.warning(
@@ -133,10 +116,19 @@ class RemoteActor:
             )
             time.sleep(0.1)
 
+    def _find(self) -> Any:
+        try:
+            return ray.get_actor(self._name, namespace=NAMESPACE)
+        except ValueError as error:
+            if self._create is None:
+                raise ActorAway(f"no actor {self._name}") from error
+        self._create()
+        return ray.get_actor(self._name, namespace=NAMESPACE)
+
     def _forget(self) -> None:
         if self._line is not None:
             self._line.close()
-        self._handle = self._line = None
+        self._line = None
 
 
 class RemoteGate:
@@ -175,22 +167,41 @@ class RemoteStrategist:
 
 
 class RemoteRecorder:
-    """`RecorderLink` over Ray."""
+    """`RecorderLink` over Ray; market data goes on while a batch is being taken."""
 
     def __init__(self, actor: RemoteActor) -> None:
         self._actor = actor
+        self._sent: tuple[int | None, Sequence[RecordBatch], int] | None = None
 
     def record(
         self, batches: Sequence[RecordBatch], *, oldest_kept: int, flush: bool
     ) -> int | None:
-        """See `RecorderLink.record`."""
-        result: int | None = self._actor.call(
-            "record", batches, oldest_kept=oldest_kept, flush=flush
+        """See `RecorderLink.record`. Without `flush` the answer is the call's before."""
+        before = self._finish()
+        if flush:
+            result: int | None = self._actor.call(
+                "record", batches, oldest_kept=oldest_kept, flush=True
+            )
+            return result
+        number = None
+        with suppress(*_AWAY):
+            number = self._actor.start("record", batches, oldest_kept=oldest_kept, flush=False)
+        self._sent = number, batches, oldest_kept
+        return before
+
+    def _finish(self) -> int | None:
+        if self._sent is None:
+            # Nothing is known to be in the store, and nothing is known to be missing.
+            return -1
+        (number, batches, oldest_kept), self._sent = self._sent, None
+        result: int | None = self._actor.finish(
+            number, "record", batches, oldest_kept=oldest_kept, flush=False
         )
         return result
 
     def close_session(self, now: datetime) -> None:
         """See `RecorderLink.close_session`."""
+        self._finish()
         self._actor.call("close_session", now)
 
 
@@ -210,9 +221,7 @@ class RemoteMonitors:
 
     def _of(self, symbol: str) -> RemoteActor:
         if symbol not in self._actors:
-            self._actors[symbol] = RemoteActor(
-                self._name_of(symbol), lambda: self._create(symbol), has_line=True
-            )
+            self._actors[symbol] = RemoteActor(self._name_of(symbol), lambda: self._create(symbol))
         return self._actors[symbol]
 
     def on_change(self, symbol: str, quote: Quote | None, now: datetime) -> WatchBand | None:
@@ -224,16 +233,16 @@ class RemoteMonitors:
         self, quotes: Sequence[tuple[str, Quote | None]], now: datetime
     ) -> dict[str, WatchBand | None]:
         """See `MonitorsLink.on_quotes`."""
-        started: list[tuple[str, Quote | None, Any]] = []
+        started: list[tuple[str, Quote | None, int | None]] = []
         for symbol, quote in quotes:
             try:
-                reference = self._of(symbol).start("on_quote", quote, now)
+                number = self._of(symbol).start("on_quote", quote, now)
             except _AWAY:
-                reference = None
-            started.append((symbol, quote, reference))
+                number = None
+            started.append((symbol, quote, number))
         return {
-            symbol: self._of(symbol).finish(reference, "on_quote", quote, now)
-            for symbol, quote, reference in started
+            symbol: self._of(symbol).finish(number, "on_quote", quote, now)
+            for symbol, quote, number in started
         }
 
     def on_split(self, symbol: str, ratio: Decimal, now: datetime) -> WatchBand | None:

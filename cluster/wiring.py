@@ -209,7 +209,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
             wants_daily=False,
             wants_ticks=False,
         ),
-        strategist=RemoteStrategist(RemoteActor("strategist", has_line=True)),
+        strategist=RemoteStrategist(RemoteActor("strategist")),
         gate=RemoteGate(RemoteActor("risk-gate")),
         monitors=RemoteMonitors(monitor_name, lambda symbol: create_monitor(config, symbol)),
         recorder=RemoteRecorder(RemoteActor("recorder")),

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from greenlight.domain.audit import ChainedDecision, Decision
+from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind
 from greenlight.domain.market import Bar, Quote, Split, Tick
 from greenlight.domain.orders import (
     BrokerOrder,
@@ -286,6 +286,7 @@ class Store(Protocol):
         start: datetime | None = None,
         end: datetime | None = None,
         symbol: str | None = None,
+        kind: DecisionKind | None = None,
         limit: int | None = 1000,
     ) -> list[ChainedDecision]:
         """Decisions in chain order (the last `limit` of them); limit None is all."""

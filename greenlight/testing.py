@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from greenlight.domain import ledger
-from greenlight.domain.audit import GENESIS, ChainedDecision, Decision, chain_hash
+from greenlight.domain.audit import GENESIS, ChainedDecision, Decision, DecisionKind, chain_hash
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.orders import (
     TERMINAL,
@@ -261,6 +261,7 @@ class FakeStore:
         start: datetime | None = None,
         end: datetime | None = None,
         symbol: str | None = None,
+        kind: DecisionKind | None = None,
         limit: int | None = 1000,
     ) -> list[ChainedDecision]:
         """Decisions with start <= at < end in chain order, the last `limit` of them."""
@@ -271,6 +272,7 @@ class FakeStore:
                 if (start is None or row.decision.at >= start)
                 and (end is None or row.decision.at < end)
                 and symbol in (None, row.decision.symbol)
+                and kind in (None, row.decision.kind)
             ]
             return _last(found, limit)
 

@@ -130,10 +130,11 @@ class Evaluator:
         since = max(self._clock_start(run), now - WINDOW)
         lately = now - timedelta(days=self._policy.coverage_days)
         start = max(min(since, lately), now - WINDOW)
+        protects = store.decisions(start=lately, kind=DecisionKind.PROTECT, limit=None)
         protections = [
             Protection(symbol=d.symbol, at=d.at)
-            for d in (row.decision for row in store.decisions(start=lately, limit=None))
-            if d.kind is DecisionKind.PROTECT and d.symbol is not None
+            for d in (row.decision for row in protects)
+            if d.symbol is not None
         ]
         # Each before what is held against it, so that nothing new looks incomplete.
         beats = self._read_beats(since, now)

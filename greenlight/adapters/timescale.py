@@ -27,7 +27,7 @@ from greenlight.adapters import timescale_schema as schema
 from greenlight.adapters.timescale_pool import Connection, ConnectionPool
 from greenlight.adapters.timescale_schema import migrate
 from greenlight.domain import ledger
-from greenlight.domain.audit import ChainedDecision, Decision
+from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.orders import (
     Accepted,
@@ -219,10 +219,11 @@ class TimescaleStore:
         start: datetime | None = None,
         end: datetime | None = None,
         symbol: str | None = None,
+        kind: DecisionKind | None = None,
         limit: int | None = 1000,
     ) -> list[ChainedDecision]:
         """Decisions with start <= at < end in chain order, the last `limit` of them."""
-        found = self._read("decisions", start=start, end=end, symbol=symbol, limit=limit)
+        found = self._read("decisions", start=start, end=end, symbol=symbol, kind=kind, limit=limit)
         return [rows.decision_of(row) for row in found]
 
     # -- fills, positions, trades

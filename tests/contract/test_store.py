@@ -142,13 +142,15 @@ def test_decisions_when_time_was_given_in_another_zone_then_utc(store: Store) ->
 def test_decisions_when_filtered_then_window_symbol_and_last_ones(store: Store) -> None:
     for number in range(6):
         symbol = "AAPL" if number % 2 == 0 else "IBM"
-        store.record_decision(decision(f"d{number}", at=minute(number), symbol=symbol))
+        kind = DecisionKind.PROTECT if number == 4 else DecisionKind.ENTRY
+        store.record_decision(decision(f"d{number}", at=minute(number), symbol=symbol, kind=kind))
 
     def names(**filters: object) -> list[str]:
         return [row.decision.decision_id for row in store.decisions(**filters)]  # type: ignore[arg-type]
 
     assert names(start=minute(2), end=minute(4)) == ["d2", "d3"]
     assert names(symbol="IBM") == ["d1", "d3", "d5"]
+    assert names(kind=DecisionKind.PROTECT) == ["d4"]
     assert names(limit=2) == ["d4", "d5"]
     assert len(names(limit=None)) == 6
 

@@ -47,6 +47,7 @@ SELECT * FROM (
     WHERE (%(start)s::timestamptz IS NULL OR at >= %(start)s)
       AND (%(end)s::timestamptz IS NULL OR at < %(end)s)
       AND (%(symbol)s::text IS NULL OR symbol = %(symbol)s)
+      AND (%(kind)s::text IS NULL OR kind = %(kind)s)
     ORDER BY seq DESC LIMIT %(limit)s
 ) AS latest ORDER BY seq;
 
