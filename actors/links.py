@@ -56,6 +56,10 @@ class StrategistLink(Protocol):
 class MonitorsLink(Protocol):
     """All position monitors; a symbol's is started when it is first asked."""
 
+    def prepare(self, symbol: str) -> None:
+        """Shares may come soon: start the symbol's monitor, and do not wait for it."""
+        ...
+
     def on_change(self, symbol: str, quote: Quote | None, now: datetime) -> WatchBand | None:
         """The position or its orders changed: protect it; None when it is closed."""
         ...

@@ -287,6 +287,9 @@ class MarketDataHub:
         order = update.order
         if update.fill is not None:
             self._book(update.fill)
+        elif order.side is Side.BUY and order.status is OrderStatus.WORKING:
+            # A monitor takes a second or two to start, and its fill comes after this.
+            self._monitors.prepare(order.symbol)
         self._store.record_order_status(order.order_id, order.status, order.filled_qty, update.at)
         has_lost_stop = order.side is Side.SELL and order.status in _REOPENERS
         if has_lost_stop and order.symbol in self._holdings:

@@ -224,6 +224,11 @@ class RemoteMonitors:
             self._actors[symbol] = RemoteActor(self._name_of(symbol), lambda: self._create(symbol))
         return self._actors[symbol]
 
+    def prepare(self, symbol: str) -> None:
+        """See `MonitorsLink.prepare`."""
+        if symbol not in self._actors:
+            self._create(symbol)
+
     def on_change(self, symbol: str, quote: Quote | None, now: datetime) -> WatchBand | None:
         """See `MonitorsLink.on_change`."""
         result: WatchBand | None = self._of(symbol).call("on_change", quote, now)

@@ -92,6 +92,9 @@ class LocalMonitors:
             )
         return self._monitors[symbol]
 
+    def prepare(self, symbol: str) -> None:
+        self.asked.append(("prepare", symbol))
+
     def on_change(self, symbol: str, seen: Quote | None, now: datetime) -> WatchBand | None:
         return self._monitor(symbol, "on_change", now).on_change(seen, now)
 

@@ -95,6 +95,17 @@ def test_take_fill_when_it_comes_three_times_then_booked_once(start: Start) -> N
     assert pairs(rig) == [10]
 
 
+def test_take_update_when_an_entry_rests_then_its_monitor_is_prepared(start: Start) -> None:
+    rig = start()
+    filled = fill_entry(rig)[-1]
+    rests = replace(filled, fill=None, order=replace(filled.order, status=OrderStatus.WORKING))
+    sells = replace(rests, order=replace(rests.order, side=Side.SELL))
+    rig.step(sells, at=later(60))
+    assert rig.monitors.asked == []
+    rig.step(rests, at=later(120))
+    assert rig.monitors.asked == [("prepare", "AAPL")]
+
+
 def test_take_fill_when_stream_missed_it_then_filled_in_over_rest(start: Start) -> None:
     rig = start()
     rig.step(at=later(60))
