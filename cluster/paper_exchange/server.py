@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
+import uvloop
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cluster.paper_exchange.control import ControlRoutes
@@ -234,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE_ERROR
     speed = None if options.lockstep else (options.speed or 1.0)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(app, replay, listener, speed))
+        uvloop.run(_serve(app, replay, listener, speed))
     replay.venue.journal.close()
     return 0
 

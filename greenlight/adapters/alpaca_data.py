@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
+import uvloop
 import websockets
 from alpaca.data.live import StockDataStream
 from alpaca.trading.stream import TradingStream
@@ -260,7 +261,7 @@ class AlpacaStreams:
     # -- the loop
     def _run(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(self._main())
+            uvloop.run(self._main())
 
     def _cancel_all(self) -> None:
         for task in asyncio.all_tasks(self._loop):
