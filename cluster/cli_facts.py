@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Annotated, Any, Final
 
 import typer
@@ -295,7 +296,9 @@ def trades(
     if not closed:
         console.print("no trade has closed yet")
         return
-    table = _table("closed", "symbol", "shares>", "entry>", "exit>", "net>", "return>", "left by")
+    table = _table(
+        "closed", "symbol", "shares>", "entry>", "exit>", "raw>", "net>", "return>", "left by"
+    )
     for trade in closed:
         colour = "green" if trade.net_usd > 0 else "red"
         table.add_row(
@@ -304,6 +307,7 @@ def trades(
             f"{trade.qty:,}",
             _money(trade.entry_price),
             _money(trade.exit_price),
+            _money(trade.pnl_usd, signed=True),
             f"[{colour}]{_money(trade.net_usd, signed=True)}[/]",
             f"[{colour}]{trade.return_frac:+.2%}[/]",
             trade.exit_reason,
@@ -311,7 +315,11 @@ def trades(
     console.print(table)
     total = sum((t.net_usd for t in closed), Decimal(0))
     wins = sum(t.net_usd > 0 for t in closed)
-    console.print(f"\n{len(closed):,} trades, {wins:,} won, {_money(total, signed=True)} in all")
+    raw = sum((t.pnl_usd for t in closed), Decimal(0))
+    console.print(
+        f"\n{len(closed):,} trades, {wins:,} won, {_money(raw, signed=True)} raw, "
+        f"{_money(total, signed=True)} after fees and slippage"
+    )
 
 
 def _trade_row(trade: Trade) -> dict[str, object]:
@@ -326,6 +334,7 @@ def _trade_row(trade: Trade) -> dict[str, object]:
         "closed_at": instant_text(trade.closed_at),
         "pnl_usd": float(trade.pnl_usd),
         "fees_usd": float(trade.fees_usd),
+        "haircut_usd": float(trade.haircut_usd),
         "net_usd": float(trade.net_usd),
         "return_frac": float(trade.return_frac),
         "exit_reason": trade.exit_reason,
@@ -478,11 +487,9 @@ def summarise(store: Store, *, seconds: float) -> dict[str, object]:
     closed = store.trades(limit=None)
     rate, factor = win_rate(closed), profit_factor(closed)
     fall = max_drawdown(merged(minutes, closes))
-    verdicts = Counter(
-        row.decision.verdict
-        for row in store.decisions(limit=None)
-        if row.decision.kind is DecisionKind.ENTRY
-    )
+    entries = [row.decision for row in store.decisions(kind=DecisionKind.ENTRY, limit=None)]
+    verdicts = Counter(entry.verdict for entry in entries)
+    refused = [entry.reason.split(", ") for entry in entries if entry.verdict is Verdict.REFUSED]
     run = store.latest_run()
     start = None if run is None else float(run.start_cash_usd)
     end = float(marks.equity_usd[-1]) if len(marks.at_s) else None
@@ -494,7 +501,11 @@ def summarise(store: Store, *, seconds: float) -> dict[str, object]:
         "entries_taken": verdicts[Verdict.TAKEN],
         "entries_skipped": verdicts[Verdict.SKIPPED],
         "entries_refused": verdicts[Verdict.REFUSED],
+        "refusals_by_rule": dict(sorted(Counter(chain.from_iterable(refused)).items())),
         "trades": len(closed),
+        "exits_by_reason": dict(sorted(Counter(t.exit_reason for t in closed).items())),
+        "trades_raw_usd": float(sum((t.pnl_usd for t in closed), Decimal(0))),
+        "trades_net_usd": float(sum((t.net_usd for t in closed), Decimal(0))),
         "win_rate_frac": None if isinstance(rate, Unavailable) else round(rate.frac, 4),
         "profit_factor": None if isinstance(factor, Unavailable) else round(factor, 3),
         "start_usd": start,

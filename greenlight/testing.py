@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
 from greenlight.domain import ledger
 from greenlight.domain.audit import GENESIS, ChainedDecision, Decision, DecisionKind, chain_hash
+from greenlight.domain.costs import fill_cost
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.orders import (
     TERMINAL,
@@ -46,6 +47,14 @@ from greenlight.ports import (
 )
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BookedFill:
+    fill: Execution
+    fees_usd: Decimal
+    haircut_usd: Decimal
+    position_id: str
 
 
 class FakeClock:
@@ -146,7 +155,7 @@ class FakeStore:
         self._decided: dict[str, Decision] = {}
         self._orders: dict[str, OrderRecord] = {}
         self._names: dict[str, str] = {}
-        self._fills: dict[tuple[str, int], tuple[Execution, Decimal, str]] = {}
+        self._fills: dict[tuple[str, int], _BookedFill] = {}
         self._positions: dict[str, Position] = {}
         self._trades: list[Trade] = []
         self._bars: dict[tuple[str, str, datetime], Bar] = {}
@@ -304,7 +313,14 @@ class FakeStore:
                     updated_at=fill.at,
                 )
             self._positions[position.position_id] = position
-            self._fills[fill.order_id, fill.cum_qty] = (fill, fees_usd, position.position_id)
+            decided = record and self._decided.get(record.intent.decision_id)
+            cost = fill_cost(fill, decided.figures if decided else None)
+            self._fills[fill.order_id, fill.cum_qty] = _BookedFill(
+                fill=fill,
+                fees_usd=fees_usd,
+                haircut_usd=cost.haircut_usd(fees_usd),
+                position_id=position.position_id,
+            )
             if changed is not None:
                 self._put(changed)
             trade = None if position.is_open else self._close(position, record)
@@ -349,7 +365,7 @@ class FakeStore:
     def fills(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Execution]:
         """Fills oldest first, the last `limit` of them."""
         with self._turn():
-            found = [f for f, _, _ in self._fills.values() if start is None or f.at >= start]
+            found = [b.fill for b in self._fills.values() if start is None or b.fill.at >= start]
             return _last(sorted(found, key=lambda f: f.at), limit)
 
     def trades(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Trade]:
@@ -367,10 +383,11 @@ class FakeStore:
             number = latest.account_number
             first = next(r for r in self._runs.values() if r.account_number == number)
             cash = first.start_cash_usd
-            for fill, fees_usd, _ in self._fills.values():
+            for booked in self._fills.values():
+                fill = booked.fill
                 if fill.at >= first.started_at:
                     amount = fill.price * fill.qty
-                    cash += (amount if fill.side is Side.SELL else -amount) - fees_usd
+                    cash += (amount if fill.side is Side.SELL else -amount) - booked.fees_usd
             return cash
 
     # -- evidence
@@ -558,14 +575,15 @@ class FakeStore:
         return next(found, None)
 
     def _close(self, position: Position, record: OrderRecord | None) -> Trade:
-        booked = [row for row in self._fills.values() if row[2] == position.position_id]
+        booked = [b for b in self._fills.values() if b.position_id == position.position_id]
         intent = None if record is None else record.intent
         decision = None if intent is None else self._decided.get(intent.decision_id)
         trade = round_trip(
             position,
-            [fill for fill, _, _ in booked],
+            [b.fill for b in booked],
             exit_reason=ledger.closing_reason(intent, decision),
-            fees_usd=sum((fees for _, fees, _ in booked), Decimal(0)),
+            fees_usd=sum((b.fees_usd for b in booked), Decimal(0)),
+            haircut_usd=sum((b.haircut_usd for b in booked), Decimal(0)),
         )
         self._trades.append(trade)
         return trade

@@ -28,6 +28,7 @@ from greenlight.adapters.timescale_pool import Connection, ConnectionPool
 from greenlight.adapters.timescale_schema import migrate
 from greenlight.domain import ledger
 from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind
+from greenlight.domain.costs import fill_cost
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.orders import (
     Accepted,
@@ -247,10 +248,9 @@ class TimescaleStore:
                 return Booking(is_duplicate=True, position=None, trade=None)
             record = self._order_of_fill(connection, fill)
             position = self._change_position(connection, fill, record)
-            values = rows.fill_values(fill) | {
-                "fees_usd": fees_usd,
-                "position_id": position.position_id,
-            }
+            decided = record and self._decision(connection, record.intent.decision_id)
+            cost = fill_cost(fill, decided.figures if decided else None)
+            values = rows.fill_values(fill, cost, fees_usd) | {"position_id": position.position_id}
             if self._run(connection, "insert_fill", values).rowcount != 1:
                 raise RuntimeError(f"fill {fill.order_id}/{fill.cum_qty} names two symbols")
             if record is not None:
@@ -556,6 +556,7 @@ class TimescaleStore:
             [rows.fill_of(row) for row in found],
             exit_reason=ledger.closing_reason(intent, decision),
             fees_usd=sum((row[9] for row in found), Decimal(0)),
+            haircut_usd=sum((row[10] for row in found), Decimal(0)),
         )
         self._run(connection, "insert_trade", rows.trade_values(trade))
         return trade

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind, Verdict, canonical
+from greenlight.domain.costs import FillCost
 from greenlight.domain.market import Bar
 from greenlight.domain.orders import (
     Execution,
@@ -179,8 +181,8 @@ def fill_of(row: Row) -> Execution:
     )
 
 
-def fill_values(fill: Execution) -> dict[str, Any]:
-    """Parameters of `insert_fill`, without fees and position."""
+def fill_values(fill: Execution, cost: FillCost, fees_usd: Decimal) -> dict[str, Any]:
+    """Parameters of `insert_fill`, without the position."""
     return {
         "execution_id": fill.execution_id,
         "order_id": fill.order_id,
@@ -191,6 +193,11 @@ def fill_values(fill: Execution) -> dict[str, Any]:
         "price": fill.price,
         "cum_qty": fill.cum_qty,
         "at": fill.at,
+        "fees_usd": fees_usd,
+        "regulatory_fees_usd": cost.fees_usd,
+        "slippage_usd": cost.slippage_usd,
+        "shortfall_usd": cost.shortfall_usd,
+        "haircut_usd": cost.haircut_usd(fees_usd),
     }
 
 
@@ -241,7 +248,8 @@ def trade_of(row: Row) -> Trade:
         closed_at=utc(row[7]),
         pnl_usd=row[8],
         fees_usd=row[9],
-        exit_reason=row[10],
+        haircut_usd=row[10],
+        exit_reason=row[11],
     )
 
 
@@ -258,6 +266,7 @@ def trade_values(trade: Trade) -> dict[str, Any]:
         "closed_at": trade.closed_at,
         "pnl_usd": trade.pnl_usd,
         "fees_usd": trade.fees_usd,
+        "haircut_usd": trade.haircut_usd,
         "exit_reason": trade.exit_reason,
     }
 

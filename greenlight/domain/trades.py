@@ -16,7 +16,11 @@ from greenlight.domain.positions import Position
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trade:
-    """One closed round trip. `pnl_usd` is realised, before `fees_usd`."""
+    """One closed round trip.
+
+    `pnl_usd` is the raw gain of the fills, `fees_usd` what the account was
+    charged, `haircut_usd` what a paper account leaves out (`costs.FillCost`).
+    """
 
     position_id: str
     symbol: str
@@ -28,12 +32,13 @@ class Trade:
     closed_at: datetime
     pnl_usd: Decimal
     fees_usd: Decimal
+    haircut_usd: Decimal
     exit_reason: str
 
     @property
     def net_usd(self) -> Decimal:
-        """Gain after fees."""
-        return self.pnl_usd - self.fees_usd
+        """Gain after fees and haircut."""
+        return self.pnl_usd - self.fees_usd - self.haircut_usd
 
     @property
     def return_frac(self) -> Decimal:
@@ -42,7 +47,12 @@ class Trade:
 
 
 def round_trip(
-    position: Position, fills: Sequence[Execution], *, exit_reason: str, fees_usd: Decimal
+    position: Position,
+    fills: Sequence[Execution],
+    *,
+    exit_reason: str,
+    fees_usd: Decimal,
+    haircut_usd: Decimal,
 ) -> Trade:
     """The trade of a closed position.
 
@@ -55,7 +65,9 @@ def round_trip(
     exit_reason : str
         Why it was left.
     fees_usd : Decimal
-        Fees of all its fills.
+        Fees charged for all its fills.
+    haircut_usd : Decimal
+        Haircut of all its fills.
 
     Raises
     ------
@@ -82,5 +94,6 @@ def round_trip(
         closed_at=position.closed_at,
         pnl_usd=proceeds - cost,
         fees_usd=fees_usd,
+        haircut_usd=haircut_usd,
         exit_reason=exit_reason,
     )

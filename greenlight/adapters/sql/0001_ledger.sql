@@ -105,7 +105,12 @@ CREATE TABLE fills (
     qty integer NOT NULL CHECK (qty > 0),
     price numeric NOT NULL,
     at timestamptz NOT NULL,
+    -- Charged; and what greenlight.domain.costs says a paper fill leaves out.
     fees_usd numeric NOT NULL,
+    regulatory_fees_usd numeric NOT NULL,
+    slippage_usd numeric NOT NULL,
+    shortfall_usd numeric,
+    haircut_usd numeric NOT NULL,
     position_id text NOT NULL REFERENCES positions (position_id),
     PRIMARY KEY (order_id, cum_qty)
 );
@@ -123,6 +128,7 @@ CREATE TABLE trades (
     closed_at timestamptz NOT NULL,
     pnl_usd numeric NOT NULL,
     fees_usd numeric NOT NULL,
+    haircut_usd numeric NOT NULL,
     exit_reason text NOT NULL
 );
 CREATE INDEX trades_closed_at ON trades (closed_at);

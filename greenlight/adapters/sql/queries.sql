@@ -119,9 +119,12 @@ SELECT 1 FROM fills WHERE order_id = %(order_id)s AND cum_qty = %(cum_qty)s;
 -- name: insert_fill
 -- One fill, attributed to the position it changed.
 INSERT INTO fills (order_id, cum_qty, execution_id, client_order_id, symbol, side, qty, price,
-                   at, fees_usd, position_id)
+                   at, fees_usd, regulatory_fees_usd, slippage_usd, shortfall_usd, haircut_usd,
+                   position_id)
 VALUES (%(order_id)s, %(cum_qty)s, %(execution_id)s, %(client_order_id)s, %(symbol)s, %(side)s,
-        %(qty)s, %(price)s, %(at)s, %(fees_usd)s, %(position_id)s)
+        %(qty)s, %(price)s, %(at)s, %(fees_usd)s,
+        %(regulatory_fees_usd)s, %(slippage_usd)s, %(shortfall_usd)s, %(haircut_usd)s,
+        %(position_id)s)
 ON CONFLICT (order_id, cum_qty) DO NOTHING;
 
 -- name: position
@@ -169,7 +172,8 @@ WHERE position_id = %(position_id)s;
 
 -- name: position_fills
 -- All fills of a position with their fees, in the order of booking.
-SELECT execution_id, order_id, client_order_id, symbol, side, qty, price, cum_qty, at, fees_usd
+SELECT execution_id, order_id, client_order_id, symbol, side, qty, price, cum_qty, at, fees_usd,
+       haircut_usd
 FROM fills WHERE position_id = %(position_id)s ORDER BY seq;
 
 -- name: fills
@@ -184,15 +188,16 @@ SELECT * FROM (
 -- name: insert_trade
 -- A closed round trip.
 INSERT INTO trades (position_id, symbol, strategy, qty, entry_price, exit_price, opened_at,
-                    closed_at, pnl_usd, fees_usd, exit_reason)
+                    closed_at, pnl_usd, fees_usd, haircut_usd, exit_reason)
 VALUES (%(position_id)s, %(symbol)s, %(strategy)s, %(qty)s, %(entry_price)s, %(exit_price)s,
-        %(opened_at)s, %(closed_at)s, %(pnl_usd)s, %(fees_usd)s, %(exit_reason)s);
+        %(opened_at)s, %(closed_at)s, %(pnl_usd)s, %(fees_usd)s, %(haircut_usd)s,
+        %(exit_reason)s);
 
 -- name: trades
 -- The last so many trades closed from an instant on, oldest first.
 SELECT * FROM (
     SELECT position_id, symbol, strategy, qty, entry_price, exit_price, opened_at, closed_at,
-           pnl_usd, fees_usd, exit_reason
+           pnl_usd, fees_usd, haircut_usd, exit_reason
     FROM trades
     WHERE (%(start)s::timestamptz IS NULL OR closed_at >= %(start)s)
     ORDER BY closed_at DESC, position_id DESC LIMIT %(limit)s

@@ -24,8 +24,12 @@ def test_summarise_when_a_replay_ended_then_counts_and_money_are_the_ledgers() -
     assert (found["sessions"], found["sessions_per_minute"]) == (21, 42.0)
     assert found["trades"] == len(trades)
     assert found["entries_taken"] == len(trades) + len(store.open_positions())
-    gained = sum((t.net_usd for t in trades), Decimal(0))
+    gained = sum((t.pnl_usd - t.fees_usd for t in trades), Decimal(0))
     assert found["end_usd"] == pytest.approx(100_000 + float(gained))
+    net = float(sum((t.net_usd for t in trades), Decimal(0)))
+    assert found["trades_net_usd"] == pytest.approx(net)
+    assert net < found["trades_raw_usd"] == pytest.approx(float(gained))
+    assert sum(found["exits_by_reason"].values()) == len(trades)  # type: ignore[attr-defined]
     assert found["lights"] == {"green": 2, "insufficient": 5}
     json.dumps(found, allow_nan=False)
 

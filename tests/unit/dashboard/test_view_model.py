@@ -179,7 +179,8 @@ def test_trade_rows_when_shaped_then_newest_first_after_fees() -> None:
         opened_at=AT,
         closed_at=AT,
         pnl_usd=Decimal(10),
-        fees_usd=Decimal(12),
+        fees_usd=Decimal(9),
+        haircut_usd=Decimal(3),
         exit_reason="stop",
     )
     rows = view_model.trade_rows([old, replace(old, symbol="GOOG")])

@@ -52,6 +52,7 @@ def trade(net_usd: str, *, fees: str = "0") -> Trade:
         closed_at=OPENED,
         pnl_usd=Decimal(net_usd) + Decimal(fees),
         fees_usd=Decimal(fees),
+        haircut_usd=Decimal(0),
         exit_reason="stop",
     )
 

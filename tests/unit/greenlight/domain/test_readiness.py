@@ -167,7 +167,8 @@ def test_win_rate_when_half_are_won_then_red_and_one_more_makes_it_green() -> No
 
     def won(count: int) -> ReadinessInputs:
         changed = [
-            replace(t, pnl_usd=Decimal(10 if i < count else -10)) for i, t in enumerate(trades)
+            replace(t, pnl_usd=Decimal(10 if i < count else -10), haircut_usd=Decimal(0))
+            for i, t in enumerate(trades)
         ]
         held = [
             replace(p, realized_usd=Decimal(10 if i < count else -10))

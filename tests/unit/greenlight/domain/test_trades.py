@@ -50,22 +50,26 @@ FILLS = [
 
 
 def test_round_trip_when_closed_then_prices_gain_and_return() -> None:
-    trade = round_trip(CLOSED, FILLS, exit_reason="target", fees_usd=Decimal("1.50"))
+    trade = round_trip(
+        CLOSED, FILLS, exit_reason="target", fees_usd=Decimal("1.50"), haircut_usd=Decimal("0.50")
+    )
     # Paid 6 * 100 + 4 * 101 = 1004, received 1048.
     assert (trade.qty, trade.entry_price, trade.exit_price) == (
         10,
         Decimal("100.4"),
         Decimal("104.80"),
     )
-    assert (trade.pnl_usd, trade.net_usd) == (Decimal("44.00"), Decimal("42.50"))
-    assert trade.return_frac == Decimal("42.50") / Decimal(1004)
+    assert (trade.pnl_usd, trade.net_usd) == (Decimal("44.00"), Decimal("42.00"))
+    assert trade.return_frac == Decimal("42.00") / Decimal(1004)
     assert (trade.opened_at, trade.closed_at) == (T0, T0 + timedelta(days=1))
     assert (trade.exit_reason, trade.strategy, trade.position_id) == ("target", "A", "d1")
 
 
 def test_round_trip_when_split_lies_between_then_gain_is_of_the_money() -> None:
     fills = [fill(Side.BUY, 10, "700.00"), fill(Side.SELL, 70, "101.00")]
-    trade = round_trip(CLOSED, fills, exit_reason="time", fees_usd=Decimal(0))
+    trade = round_trip(
+        CLOSED, fills, exit_reason="time", fees_usd=Decimal(0), haircut_usd=Decimal(0)
+    )
     assert trade.pnl_usd == Decimal(70)
     assert trade.return_frac == Decimal("0.01")
 
@@ -73,7 +77,7 @@ def test_round_trip_when_split_lies_between_then_gain_is_of_the_money() -> None:
 @pytest.mark.parametrize("sides", [FILLS[:2], FILLS[2:], []])
 def test_round_trip_when_entry_or_exit_is_missing_then_raises(sides: list[Execution]) -> None:
     with pytest.raises(ValueError, match="without both an entry and an exit"):
-        round_trip(CLOSED, sides, exit_reason="stop", fees_usd=Decimal(0))
+        round_trip(CLOSED, sides, exit_reason="stop", fees_usd=Decimal(0), haircut_usd=Decimal(0))
 
 
 @pytest.mark.parametrize("change", [{"qty": 1}, {"closed_at": None}])
@@ -84,4 +88,5 @@ def test_round_trip_when_position_is_open_then_raises(change: dict[str, object])
             FILLS,
             exit_reason="stop",
             fees_usd=Decimal(0),
+            haircut_usd=Decimal(0),
         )
