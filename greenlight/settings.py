@@ -266,8 +266,11 @@ def load_settings(**overrides: object) -> Settings:
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
         settings = Settings(**given)  # type: ignore[arg-type]
-    except UnreadableSetting as error:
-        raise SettingsError(f"{error}; it must be JSON") from None
+    except UnreadableSetting:
+        # The one setting that is read as JSON.
+        raise SettingsError(
+            'GREENLIGHT_STRATEGY_PARAMS: not JSON such as {"my_strategy": {"bars": 20}}'
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
