@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -19,7 +19,14 @@ from typing import Any, Final
 from actors.links import GateLink, SignalSeen
 from greenlight.domain.audit import Decision, DecisionKind, Verdict, instant_text
 from greenlight.domain.indicators import FloatArray
-from greenlight.domain.market import Bar, Quote, eastern_date, eastern_midnight, session_at
+from greenlight.domain.market import (
+    Bar,
+    Quote,
+    bar_refusal,
+    eastern_date,
+    eastern_midnight,
+    session_at,
+)
 from greenlight.domain.orders import decision_id
 from greenlight.domain.risk import known_figure
 from greenlight.domain.sentiment import unread
@@ -94,7 +101,7 @@ class Strategist:
         return "strategist"
 
     def status(self) -> dict[str, object]:
-        """Failed steps by "strategy reason" since the start."""
+        """Failed steps by "strategy reason", and refused bars by "bar reason"."""
         return {"faults": {" ".join(key): count for key, count in self._faults.items()}}
 
     def on_minute(
@@ -141,11 +148,11 @@ class Strategist:
             (strategy, bar)
             for strategy in self._daily
             for symbol in self._symbols
-            for bar in history[symbol]
+            for bar in self._usable(history[symbol])
         ]
 
     def _minute_work(self, bars: Sequence[Bar]) -> _Work:
-        bars = _in_session(bars) if self._minutely else []
+        bars = _in_session(self._usable(bars)) if self._minutely else []
         if not bars:
             return []
         first = min(bar.start for bar in bars)
@@ -153,6 +160,19 @@ class Strategist:
             if strategy.name not in self._recovered:
                 self._recover(strategy, before=first)
         return [(strategy, bar) for strategy in self._minutely for bar in bars]
+
+    def _usable(self, bars: Sequence[Bar]) -> list[Bar]:
+        usable = []
+        for bar in bars:
+            reason = bar_refusal(bar)
+            if reason is None:
+                usable.append(bar)
+                continue
+            self._faults["bar", reason] += 1
+            logger.error(
+                "bar refused: %s", reason, extra={"action": "refuse_bar", "symbol": bar.symbol}
+            )
+        return usable
 
     def _decide(self, work: _Work, quotes: Sequence[Quote], now: datetime) -> datetime | None:
         by_symbol = {quote.symbol: quote for quote in quotes}
@@ -287,10 +307,8 @@ class Strategist:
                 continue
             start = self._seen.get((name, symbol), before - warmup)
             history = self._market_data.bars([symbol], strategy.timeframe, start, before)
-            bars: Iterable[Bar] = history[symbol]
-            if strategy.timeframe != _DAILY:
-                bars = _in_session(history[symbol])
-            for bar in bars:
+            bars = self._usable(history[symbol])
+            for bar in bars if strategy.timeframe == _DAILY else _in_session(bars):
                 self._step(strategy, bar, None)
         self._recovered[name] = before
         self.save()

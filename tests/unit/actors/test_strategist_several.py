@@ -221,6 +221,22 @@ def test_decide_when_bars_lie_outside_the_session_then_passed_over() -> None:
     assert world.store.strategy_states("opening_range") == []
 
 
+def test_decide_when_a_bar_cannot_be_true_then_counted_and_no_indicator_sees_it() -> None:
+    world = World()
+    actor = world.start()
+    for number, bars in enumerate(
+        b for s in SESSIONS[FIRST : FIRST + DAYS] for b in minute_bars(s)
+    ):
+        world.data.history += bars
+        bad = [replace(bars[0], close=math.nan), replace(bars[1], low=-1.0)]
+        actor.on_minute([*bad, *bars], [], bars[0].end)
+        if number % MINUTES == MINUTES - 1:
+            actor.save()
+    assert world.gate.signals == UNDISTURBED
+    times = DAYS * MINUTES
+    assert actor.status() == {"faults": {"bar not_finite": times, "bar not_positive": times}}
+
+
 # -- strategies that fail
 
 AT = datetime(2013, 10, 7, 13, 30, tzinfo=UTC)
