@@ -62,6 +62,7 @@ AFTER_CLOSE: Final = timedelta(minutes=5)
 """A session is closed in the books this long after the bell."""
 STALE_AFTER: Final = timedelta(seconds=90)
 """A symbol without a quote for this long in a session is flagged stale."""
+_LAST_BAR: Final = timedelta(minutes=1)
 _POLL_S: Final = 0.5
 _RECORD_ROWS: Final = 300
 _RECORD_AFTER_S: Final = 0.5
@@ -417,10 +418,14 @@ class MarketDataHub:
         """Everything to the recorder, bars to the strategist."""
         self._note(session, now)
         in_session = session is not None and session.open < now < session.close
-        is_first = session is not None and self._decided != session.day
-        wants = bool(self._bars) and (self._every_minute or is_first)
+        is_first = in_session and session is not None and self._decided != session.day
+        # The last bar ends with the session: nothing is bought on it, but the next
+        # session's indicators rest on it, as they do after a recovery.
+        is_last = session is not None and session.close <= now < session.close + _LAST_BAR
+        is_due = self._every_minute and (in_session or is_last)
+        wants = bool(self._bars) and (is_due or is_first)
         due = self._sweep_at is not None and now >= self._sweep_at
-        if in_session and (wants or due):
+        if wants or (in_session and due):
             work = (self._bars if wants else [], list(self._quotes.values()), now)
             if self._is_lockstep:
                 self._decide(*work)

@@ -4,75 +4,118 @@ Before it stands market data; after it the risk gate. What the strategies
 remember is in the store after every session, and bars since then come from
 the broker's history, so a strategist that died goes on as if it had not. A
 repeated minute gives the same signals, whose decisions have the same names.
+A strategy that fails is counted, recorded and told, and orders nothing.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from actors.links import GateLink, SignalSeen
+from greenlight.domain.audit import Decision, DecisionKind, Verdict, instant_text
 from greenlight.domain.indicators import FloatArray
-from greenlight.domain.market import Bar, Quote, eastern_date, eastern_midnight
-from greenlight.domain.signals import Signal, Strategy
-from greenlight.ports import MarketData, Store, StrategyState
+from greenlight.domain.market import (
+    Bar,
+    Quote,
+    bar_refusal,
+    eastern_date,
+    eastern_midnight,
+    session_at,
+)
+from greenlight.domain.orders import decision_id
+from greenlight.domain.risk import known_figure
+from greenlight.domain.sentiment import unread
+from greenlight.domain.signals import Missed, Signal, Strategy, signal_fault
+from greenlight.ports import MarketData, Notifier, SentimentModel, Store, StrategyState
 
 logger = logging.getLogger(__name__)
 
 OPTIONS: Final[dict[str, Any]] = {"name": "strategist", "num_cpus": 0.2, "max_concurrency": 2}
 _CALENDAR_DAYS_A_SESSION: Final = 1.6
 """Calendar days in which a session is sure to lie, on the average over weeks."""
+_DAILY: Final = "1Day"
+_SAMPLE_AT: Final = datetime(2013, 10, 7, 14, 30, tzinfo=UTC)
+
+_Key = tuple[str, str]
+_Work = list[tuple[Strategy, Bar]]
 
 
 class Strategist:
-    """Runs one strategy over all symbols.
+    """Runs every strategy over all symbols.
 
     Parameters
     ----------
-    strategy : Strategy
-        Its timeframe says which bars it takes: "1Min" as they come, "1Day" in
-        the first minute of the next session, when there is a market to act in.
+    strategies : Sequence[Strategy]
+        Each one's timeframe says which bars it takes: "1Min" as they come,
+        "1Day" in the first minute of the next session, when there is a market
+        to act in.
+    desk : str
+        Name of the desk; part of every decision's id.
+    monotonic : Callable[[], float]
+        Seconds of a clock that never goes back; times the steps.
+    deadline_s : float
+        A step that took longer, in seconds, is not acted upon.
     """
 
     def __init__(
         self,
         *,
-        strategy: Strategy,
+        strategies: Sequence[Strategy],
         symbols: Sequence[str],
         store: Store,
         market_data: MarketData,
+        sentiment: SentimentModel,
         gate: GateLink,
+        notifier: Notifier,
+        desk: str,
+        monotonic: Callable[[], float],
+        deadline_s: float,
     ) -> None:
-        self._strategy = strategy
+        self._daily = tuple(s for s in strategies if s.timeframe == _DAILY)
+        self._minutely = tuple(s for s in strategies if s.timeframe != _DAILY)
         self._symbols = tuple(symbols)
         self._store = store
         self._market_data = market_data
+        self._sentiment = sentiment
         self._gate = gate
-        self._states: dict[str, FloatArray] = {}
-        self._seen: dict[str, datetime] = {}
-        self._is_ready = False
+        self._notifier = notifier
+        self._desk = desk
+        self._monotonic = monotonic
+        self._deadline_s = deadline_s
+        self._states: dict[_Key, FloatArray] = {}
+        self._seen: dict[_Key, datetime] = {}
+        self._recovered: dict[str, datetime] = {}
+        self._decided: date | None = None
+        self._faults: Counter[_Key] = Counter()
+        self._told: set[tuple[str, str, date]] = set()
+        for strategy in strategies:
+            self._compile(strategy)
 
     def ping(self) -> str:
         """Answer, as proof of life."""
         return "strategist"
 
+    def status(self) -> dict[str, object]:
+        """Failed steps by "strategy reason", and refused bars by "bar reason"."""
+        return {"faults": {" ".join(key): count for key, count in self._faults.items()}}
+
     def on_minute(
         self, bars: Sequence[Bar], quotes: Sequence[Quote], now: datetime
     ) -> datetime | None:
         """See `StrategistLink.on_minute`."""
-        if self._strategy.timeframe == "1Day":
-            midnight = eastern_midnight(eastern_date(now))
-            if not self._is_ready:
-                self._recover(before=midnight)
-            since = min((self._seen.get(s, midnight) for s in self._symbols), default=midnight)
-            history = self._market_data.bars(self._symbols, "1Day", since, midnight)
-            bars = [bar for symbol in self._symbols for bar in history[symbol]]
-        elif not self._is_ready and bars:
-            self._recover(before=min(bar.start for bar in bars))
-        result = self._decide(bars, quotes, now)
-        if self._strategy.timeframe == "1Day":
+        today = eastern_date(now)
+        is_first = bool(self._daily) and self._decided != today
+        work = self._daily_work(eastern_midnight(today)) if is_first else []
+        work += self._minute_work(bars)
+        work.sort(key=lambda w: (w[1].start, w[1].symbol))
+        result = self._decide(work, quotes, now)
+        if is_first:
+            self._decided = today
             self.save()
         return result
 
@@ -81,74 +124,203 @@ class Strategist:
         self._store.save_strategy_states(
             [
                 StrategyState(
-                    strategy=self._strategy.name,
+                    strategy=name,
                     symbol=symbol,
                     at=at,
-                    values=tuple(self._states[symbol].tolist()),
+                    values=tuple(self._states[name, symbol].tolist()),
                 )
-                for symbol, at in self._seen.items()
+                for (name, symbol), at in self._seen.items()
             ]
         )
 
-    def _decide(
-        self, bars: Sequence[Bar], quotes: Sequence[Quote], now: datetime
-    ) -> datetime | None:
-        by_symbol = {quote.symbol: quote for quote in quotes}
-        before = {s: (self._states[s].copy(), self._seen.get(s)) for s in self._states}
-        seen = [
-            SignalSeen(signal=signal, quote=by_symbol.get(signal.symbol))
-            for bar in sorted(bars, key=lambda b: (b.start, b.symbol))
-            if (signal := self._step(bar)) is not None
+    # -- a minute
+    def _daily_work(self, midnight: datetime) -> _Work:
+        for strategy in self._daily:
+            if strategy.name not in self._recovered:
+                self._recover(strategy, before=midnight)
+        since = min(
+            self._seen.get((strategy.name, symbol), self._recovered[strategy.name])
+            for strategy in self._daily
+            for symbol in self._symbols
+        )
+        history = self._market_data.bars(self._symbols, _DAILY, since, midnight)
+        return [
+            (strategy, bar)
+            for strategy in self._daily
+            for symbol in self._symbols
+            for bar in self._usable(history[symbol])
         ]
-        if not seen:
-            return None
+
+    def _minute_work(self, bars: Sequence[Bar]) -> _Work:
+        bars = _in_session(self._usable(bars)) if self._minutely else []
+        if not bars:
+            return []
+        first = min(bar.start for bar in bars)
+        for strategy in self._minutely:
+            if strategy.name not in self._recovered:
+                self._recover(strategy, before=first)
+        return [(strategy, bar) for strategy in self._minutely for bar in bars]
+
+    def _usable(self, bars: Sequence[Bar]) -> list[Bar]:
+        usable = []
+        for bar in bars:
+            reason = bar_refusal(bar)
+            if reason is None:
+                usable.append(bar)
+                continue
+            self._faults["bar", reason] += 1
+            logger.error(
+                "bar refused: %s", reason, extra={"action": "refuse_bar", "symbol": bar.symbol}
+            )
+        return usable
+
+    def _decide(self, work: _Work, quotes: Sequence[Quote], now: datetime) -> datetime | None:
+        by_symbol = {quote.symbol: quote for quote in quotes}
+        before = {key: (state.copy(), self._seen.get(key)) for key, state in self._states.items()}
         try:
-            return self._gate.judge(seen, now)
+            seen = []
+            for strategy, bar in work:
+                result = self._step(strategy, bar, now)
+                if isinstance(result, Signal):
+                    seen.append(SignalSeen(signal=result, quote=by_symbol.get(result.symbol)))
+                elif isinstance(result, Missed):
+                    self._record(result, Verdict.SKIPPED, now)
+            return self._gate.judge(seen, now) if seen else None
         except Exception:
             # The minute will come again: forget it, so that it gives the same signals.
-            for symbol, (state, at) in before.items():
-                self._states[symbol] = state
+            for key, (state, at) in before.items():
+                self._states[key] = state
                 if at is None:
-                    self._seen.pop(symbol, None)
+                    self._seen.pop(key, None)
                 else:
-                    self._seen[symbol] = at
+                    self._seen[key] = at
             raise
 
-    def _step(self, bar: Bar) -> Signal | None:
-        if bar.symbol not in self._states:
-            self._states[bar.symbol] = self._strategy.new_state()
-        seen = self._seen.get(bar.symbol)
+    def _step(self, strategy: Strategy, bar: Bar, now: datetime | None) -> Signal | Missed | None:
+        """One step, guarded; without `now` (history) a failure is counted, not recorded."""
+        key = (strategy.name, bar.symbol)
+        if key not in self._states:
+            self._states[key] = strategy.new_state()
+        seen = self._seen.get(key)
         if seen is not None and bar.end <= seen:
             return None
-        self._seen[bar.symbol] = bar.end
-        return self._strategy.step(self._states[bar.symbol], bar)
+        self._seen[key] = bar.end
+        state = self._states[key].copy()
+        begun_s = self._monotonic()
+        try:
+            result = strategy.step(state, bar, partial(self._sentiment.read, bar.symbol, bar.end))
+        except Exception as error:
+            # What it had half changed is thrown away with the copy.
+            self._fail(strategy, bar, now, type(error).__name__, f"{error}")
+            return None
+        self._states[key] = state
+        took_s = self._monotonic() - begun_s
+        if took_s > self._deadline_s and now is not None:
+            self._fail(strategy, bar, now, "too slow", f"{took_s:.3f} s")
+            return None
+        fault = signal_fault(result, strategy.name, bar) if isinstance(result, Signal) else None
+        if fault is not None:
+            self._fail(strategy, bar, now, "bad signal", fault)
+            return None
+        return result
+
+    def _fail(
+        self, strategy: Strategy, bar: Bar, now: datetime | None, reason: str, detail: str
+    ) -> None:
+        self._faults[strategy.name, reason] += 1
+        logger.error(
+            "%s on %s: %s (%s)",
+            strategy.name,
+            bar.symbol,
+            reason,
+            detail,
+            extra={"action": "strategy_fault", "symbol": bar.symbol},
+        )
+        if now is None:
+            return
+        failed = Missed(
+            strategy=strategy.name,
+            symbol=bar.symbol,
+            at=bar.end,
+            reason=f"strategy_error: {reason}",
+            features={"detail": detail, "close": bar.close, "deadline_s": self._deadline_s},
+        )
+        self._record(failed, Verdict.REFUSED, now)
+        key = (strategy.name, reason, eastern_date(now))
+        if key not in self._told:
+            self._told.add(key)
+            self._notifier.alert(
+                f"strategy {strategy.name} fails on {bar.symbol}: {reason} ({detail}); "
+                "nothing is ordered on it"
+            )
+
+    def _record(self, missed: Missed, verdict: Verdict, now: datetime) -> None:
+        parts = (missed.strategy, missed.symbol, instant_text(missed.at), verdict)
+        figures = {f"signal.{name}": known_figure(v) for name, v in missed.features.items()}
+        self._store.record_decision(
+            Decision(
+                decision_id=decision_id(self._desk, *parts),
+                at=now,
+                kind=DecisionKind.ENTRY,
+                verdict=verdict,
+                symbol=missed.symbol,
+                strategy=missed.strategy,
+                reason=missed.reason,
+                figures={**figures, "signal.at": instant_text(missed.at)},
+            )
+        )
 
     # -- recovery
-    def _recover(self, *, before: datetime) -> None:
-        self._states = {s: self._strategy.new_state() for s in self._symbols}
-        self._seen = {}
-        for saved in self._store.strategy_states(self._strategy.name):
-            state = self._states.get(saved.symbol)
+    def _compile(self, strategy: Strategy) -> None:
+        """One step on a made-up bar: compiling takes seconds, which no bar should wait."""
+        bar = Bar(
+            symbol="SAMPLE",
+            start=_SAMPLE_AT,
+            end=_SAMPLE_AT + timedelta(minutes=1),
+            open=100.0,
+            high=101.0,
+            low=99.0,
+            close=100.0,
+            volume=100,
+        )
+        try:
+            strategy.step(strategy.new_state(), bar, unread)
+        except Exception:
+            # It will fail on real bars too, and there it is recorded.
+            logger.exception("%s fails", strategy.name, extra={"action": "strategy_fault"})
+
+    def _recover(self, strategy: Strategy, *, before: datetime) -> None:
+        name = strategy.name
+        for symbol in self._symbols:
+            self._states[name, symbol] = strategy.new_state()
+            self._seen.pop((name, symbol), None)
+        for saved in self._store.strategy_states(name):
+            state = self._states.get((name, saved.symbol))
             if state is not None and len(saved.values) == len(state) and saved.at <= before:
                 state[:] = saved.values
-                self._seen[saved.symbol] = saved.at
-        warmup = timedelta(days=self._warmup_days())
+                self._seen[name, saved.symbol] = saved.at
+        warmup = timedelta(days=_warmup_days(strategy))
         for symbol in self._symbols:
-            if self._strategy.timeframe == "1Day" and symbol in self._seen:
+            if strategy.timeframe == _DAILY and (name, symbol) in self._seen:
                 # Daily bars since then are decided now, in `_decide`. Minute bars since
                 # then are decided or too old to act upon, and only move the state.
                 continue
-            start = self._seen.get(symbol, before - warmup)
-            history = self._market_data.bars([symbol], self._strategy.timeframe, start, before)
-            for bar in history[symbol]:
-                self._step(bar)
-        self._is_ready = True
+            start = self._seen.get((name, symbol), before - warmup)
+            history = self._market_data.bars([symbol], strategy.timeframe, start, before)
+            bars = self._usable(history[symbol])
+            for bar in bars if strategy.timeframe == _DAILY else _in_session(bars):
+                self._step(strategy, bar, None)
+        self._recovered[name] = before
         self.save()
-        logger.info(
-            "strategies are warm", extra={"action": "recover", "symbols": len(self._symbols)}
-        )
+        logger.info("%s is warm", name, extra={"action": "recover", "symbols": len(self._symbols)})
 
-    def _warmup_days(self) -> float:
-        bars_a_session = 1 if self._strategy.timeframe == "1Day" else 390
-        sessions = -(-self._strategy.warmup_bars // bars_a_session)
-        return 7 + sessions * _CALENDAR_DAYS_A_SESSION
+
+def _in_session(bars: Sequence[Bar]) -> list[Bar]:
+    """Without the bars of extended hours, which Alpaca's history has too."""
+    return [bar for bar in bars if session_at(bar.start) is not None]
+
+
+def _warmup_days(strategy: Strategy) -> float:
+    bars_a_session = 1 if strategy.timeframe == _DAILY else 390
+    sessions = -(-strategy.warmup_bars // bars_a_session)
+    return 7 + sessions * _CALENDAR_DAYS_A_SESSION

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from greenlight.adapters.alpaca_broker import parse_instant
 from greenlight.adapters.timescale import migrate
 from greenlight.ports import BrokerRefused, BrokerUnavailable, Run
 from greenlight.settings import Settings
+from greenlight.strategies import build_strategies, plugged_in_hash
 
 Say = Callable[[str], None]
 
@@ -66,6 +68,7 @@ class Desk:
         self.dashboard_url: str | None = None
         self.ray_dashboard_url: str | None = None
         self.database_url = ""
+        self._timeframes: set[str] = set()
 
     @property
     def exchange_url(self) -> str | None:
@@ -79,6 +82,8 @@ class Desk:
         ------
         StartError
             One line that says what is wrong and how to mend it.
+        SettingsError
+            The settings name a strategy that cannot be made.
         """
         try:
             self._start()
@@ -99,6 +104,8 @@ class Desk:
     # -- in order
     def _start(self) -> None:
         settings = self._settings
+        strategies = build_strategies(settings)
+        self._timeframes = {strategy.timeframe for strategy in strategies}
         self._claim_home()
         pages = self._with_pages
         dashboard_port = (
@@ -210,6 +217,7 @@ class Desk:
                 *("--data-dir", str(self._home / "exchange")),
                 *("--cash", str(settings.start_cash_usd)),
                 *("--partial-fills", str(settings.partial_fill_probability)),
+                *("--headlines", settings.headlines),
                 *("--key", _PAPER_KEY, "--secret", _PAPER_SECRET),
                 *pace,
             ],
@@ -266,6 +274,7 @@ class Desk:
             request_deadline_s=self._settings.request_deadline_s,
             symbols=symbols,
             start_at=start_at,
+            wants_minutes="1Min" in self._timeframes,
             settings_json=self._settings.model_dump_json(exclude={"api_secret_key"}),
         )
 
@@ -283,6 +292,8 @@ class Desk:
         if config.is_replay:
             opened = open_source(self._settings.source)
             source, is_synthetic = opened.name, opened.is_synthetic
+            if self._settings.headlines == "synthetic":
+                source, is_synthetic = f"{source}, synthetic headlines", True
         store = wiring.build_store(config)
         try:
             store.start_run(
@@ -294,11 +305,16 @@ class Desk:
                     source=source,
                     is_synthetic=is_synthetic,
                     start_cash_usd=Decimal(account.cash),
-                    fingerprint=f"{wiring.code_hash()[:16]}-{self._settings.fingerprint()[:16]}",
+                    fingerprint=self._fingerprint(),
                 )
             )
         finally:
             store.close()
+
+    def _fingerprint(self) -> str:
+        code = wiring.code_hash() + plugged_in_hash(self._settings)
+        parts = (hashlib.sha256(code.encode()).hexdigest(), self._settings.fingerprint())
+        return "-".join(part[:16] for part in parts)
 
     def _start_dashboard(self, port: int) -> None:
         self._say("starting the dashboard")

@@ -18,7 +18,7 @@ class DeskConfig:
     """Addresses, credentials and the settings as JSON. `start_at` is aware UTC.
 
     `control_url` is set for a lockstep replay and only then. `is_replay` says
-    that time comes from events.
+    that time comes from events, `wants_minutes` that a strategy takes every minute.
     """
 
     desk: str
@@ -36,3 +36,4 @@ class DeskConfig:
     symbols: tuple[str, ...]
     start_at: datetime
     settings_json: str
+    wants_minutes: bool = False

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +19,7 @@ from greenlight.adapters.alpaca_broker import AlpacaBroker
 from greenlight.adapters.clock import EventClock, SystemClock
 from greenlight.adapters.console import ConsoleNotifier
 from greenlight.adapters.timescale import TimescaleStore
-from greenlight.ports import BrokerUnavailable, Sleep, StoreUnavailable
+from greenlight.ports import BrokerUnavailable, SentimentModel, Sleep, StoreUnavailable
 
 if TYPE_CHECKING:
     from actors.market_data import MarketDataHub
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _RETRY_S = 0.5
+_HEADLINES_EVERY_S = 60.0
 _CODE_FOLDERS = ("greenlight", "actors", "jobs")
 
 
@@ -126,23 +127,16 @@ def build_gate(config: DeskConfig) -> RiskGate:
 
 
 def build_strategist(config: DeskConfig) -> Strategist:
-    """The strategist with strategy A."""
+    """The strategist with the strategies that the settings name."""
     from actors.risk_gate import HOLDER
     from actors.strategist import Strategist
     from cluster.remote_ports import RemoteActor, RemoteGate
     from greenlight.adapters.alpaca_data import AlpacaMarketData
-    from greenlight.domain.signals import MeanReversion
+    from greenlight.strategies import build_strategies
 
     settings = _settings(config)
     return Strategist(
-        strategy=MeanReversion(
-            timeframe=settings.timeframe,
-            period=settings.rsi_period,
-            oversold=settings.rsi_oversold,
-            stop_frac=settings.stop_frac,
-            target_frac=settings.target_frac,
-            hold_sessions=settings.hold_sessions,
-        ),
+        strategies=build_strategies(settings),
         symbols=config.symbols,
         store=build_store(config),
         market_data=AlpacaMarketData(
@@ -151,8 +145,39 @@ def build_strategist(config: DeskConfig) -> Strategist:
             secret_key=config.secret_key,
             deadline_s=config.request_deadline_s,
         ),
+        sentiment=build_sentiment(config, settings),
         gate=RemoteGate(RemoteActor(HOLDER)),
+        notifier=ConsoleNotifier(),
+        desk=config.desk,
+        monotonic=time.monotonic,
+        deadline_s=settings.strategy_deadline_s,
     )
+
+
+def build_sentiment(config: DeskConfig, settings: Settings) -> SentimentModel:
+    """What reads the news, as the settings name it."""
+    if settings.sentiment == "none":
+        from greenlight.adapters.no_sentiment import NoSentiment
+
+        return NoSentiment()
+    from greenlight.adapters.alpaca_news import AlpacaNews
+    from greenlight.adapters.lexicon import Lexicon, WaitingLexicon, keep_fresh
+
+    news = AlpacaNews(
+        base_url=config.data_url,
+        key_id=config.key_id,
+        secret_key=config.secret_key,
+        deadline_s=config.request_deadline_s,
+    )
+    kind = WaitingLexicon if config.is_replay else Lexicon
+    lexicon = kind(
+        fetch=news.headlines,
+        symbols=config.symbols,
+        window=timedelta(hours=settings.sentiment_window_h),
+    )
+    if not config.is_replay:
+        keep_fresh(lexicon, SystemClock().now, _HEADLINES_EVERY_S)
+    return lexicon
 
 
 def build_recorder(config: DeskConfig) -> Recorder:
@@ -188,7 +213,6 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
     )
     from greenlight.adapters.alpaca_data import AlpacaMarketData, AlpacaStreams
 
-    settings = _settings(config)
     clock: Any = EventClock(_last_instant(config)) if config.is_replay else SystemClock()
     return MarketDataHub(
         store=build_store(config),
@@ -215,7 +239,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         recorder=RemoteRecorder(RemoteActor("recorder")),
         notifier=ConsoleNotifier(),
         is_lockstep=config.control_url is not None,
-        every_minute=settings.timeframe == "1Min",
+        every_minute=config.wants_minutes,
         now=clock.now,
         advance=clock.advance if config.is_replay else lambda _: None,
         monotonic=time.monotonic,

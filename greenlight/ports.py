@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind
-from greenlight.domain.market import Bar, Quote, Split, Tick
+from greenlight.domain.market import Bar, Quote, Split, Tick, Unavailable
 from greenlight.domain.orders import (
     BrokerOrder,
     Execution,
@@ -24,6 +24,7 @@ from greenlight.domain.orders import (
     Outcome,
 )
 from greenlight.domain.positions import Position
+from greenlight.domain.sentiment import Reading
 from greenlight.domain.trades import Trade
 
 
@@ -424,6 +425,17 @@ class Cache(Protocol):
 
     def is_up(self) -> bool:
         """Whether the cache answers."""
+        ...
+
+
+class SentimentModel(Protocol):
+    """Reads the news of a symbol."""
+
+    def read(self, symbol: str, now: datetime) -> Reading | Unavailable:
+        """The tone of the headlines at or before `now`; answers at once, never raises.
+
+        The same symbol and instant give the same reading whenever they are asked.
+        """
         ...
 
 

@@ -11,17 +11,37 @@ import hashlib
 import json
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSetting
 
 from greenlight.domain.risk import RiskLimits
 
 _DECISIVE: Final = (
+    "strategies",
+    "strategy_params",
+    "strategy_deadline_s",
     "timeframe",
     "rsi_period",
     "rsi_oversold",
+    "trend_period",
+    "trend_slack_frac",
+    "max_atr_frac",
+    "news_timeframe",
+    "news_volatility_bars",
+    "news_fall_bars",
+    "news_fall_sigmas",
+    "news_max_score",
+    "news_turn_bars",
+    "range_minutes",
+    "range_volume_factor",
+    "range_last_entry_minutes",
+    "range_target_risks",
+    "range_hold_sessions",
+    "sentiment",
+    "sentiment_window_h",
     "stop_frac",
     "target_frac",
     "hold_sessions",
@@ -93,17 +113,27 @@ class Settings(BaseSettings):
     partial_fill_probability: float = Field(
         default=0.1, ge=0, le=1, description="Share of fills in two parts; Alpaca paper's is 0.1."
     )
+    headlines: Literal["none", "synthetic"] = Field(
+        default="none",
+        description="Headlines the paper exchange makes up from its prices, marked so.",
+    )
     start_cash_usd: float = Field(default=100_000, gt=0, description="Cash of a new paper account.")
 
     # -- what is traded
     symbols: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Symbols traded; none: all that the source has."
     )
-    timeframe: Literal["1Min", "1Day"] = Field(
-        default="1Day", description="Bars that the strategies decide on."
+    strategies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("mean_reversion",),
+        description="Strategies at work: mean_reversion, news_reversal, opening_range, or "
+        "plugged-in ones.",
     )
-    rsi_period: int = Field(default=14, ge=2, le=200, description="Bars (Wilder 1978).")
-    rsi_oversold: float = Field(default=30, gt=0, lt=100, description="RSI points (Wilder 1978).")
+    strategy_params: dict[str, dict[str, Any]] = Field(
+        default={}, description='Of plugged-in strategies, as JSON: {"name": {"field": value}}.'
+    )
+    strategy_deadline_s: float = Field(
+        default=1.0, gt=0, le=60, description="A strategy's step that took longer is not acted on."
+    )
     stop_frac: float = Field(
         default=0.05, gt=0, le=0.05, description="Hard stop below the entry; at most 5% (seeds)."
     )
@@ -112,6 +142,65 @@ class Settings(BaseSettings):
     )
     hold_sessions: int = Field(
         default=3, ge=1, le=3, description="Sessions a position is held at most (seeds: 1 to 3)."
+    )
+
+    # -- mean_reversion
+    timeframe: Literal["1Min", "1Day"] = Field(
+        default="1Day", description="Bars that mean_reversion decides on."
+    )
+    rsi_period: int = Field(default=14, ge=2, le=200, description="Bars (Wilder 1978).")
+    rsi_oversold: float = Field(default=30, gt=0, lt=100, description="RSI points (Wilder 1978).")
+    trend_period: int = Field(
+        default=200, ge=0, le=400, description="Bars of the trend's average (Connors); 0: no trend."
+    )
+    trend_slack_frac: float = Field(
+        default=0.10, ge=0, lt=1, description="How far below the trend it still buys (ours)."
+    )
+    max_atr_frac: float = Field(
+        default=0.08, ge=0, le=1, description="ATR over price at most (ours); 0: no limit."
+    )
+
+    # -- news_reversal
+    news_timeframe: Literal["1Min", "1Day"] = Field(
+        default="1Day", description="Bars that news_reversal decides on."
+    )
+    news_volatility_bars: int = Field(
+        default=20, ge=2, le=390, description="Bars of its rolling volatility (a month of days)."
+    )
+    news_fall_bars: int = Field(default=1, ge=1, le=60, description="Bars of the fall.")
+    news_fall_sigmas: float = Field(
+        default=2.0, gt=0, le=10, description="Volatilities that make a fall sharp (5% tail)."
+    )
+    news_max_score: float = Field(
+        default=-0.05, ge=-1, lt=0, description="Score of bad news (Hutto & Gilbert 2014)."
+    )
+    news_turn_bars: int = Field(
+        default=5, ge=1, le=390, description="Bars within which the turn must come (a week)."
+    )
+
+    # -- opening_range
+    range_minutes: int = Field(
+        default=30, ge=1, le=120, description="Minutes of the opening range (seeds)."
+    )
+    range_volume_factor: float = Field(
+        default=1.0, gt=0, le=100, description="Breaking minute's volume over the range's mean."
+    )
+    range_last_entry_minutes: int = Field(
+        default=90, ge=15, le=360, description="No entry so many minutes before the close."
+    )
+    range_target_risks: float = Field(
+        default=2.0, gt=0, le=20, description="Target's distance in distances of the stop."
+    )
+    range_hold_sessions: int = Field(
+        default=0, ge=0, le=1, description="0: leaves before the close; 1: a session later."
+    )
+
+    # -- news
+    sentiment: Literal["none", "lexicon"] = Field(
+        default="none", description="What reads the news: nothing, or the VADER lexicon."
+    )
+    sentiment_window_h: float = Field(
+        default=72, gt=0, le=240, description="Hours of headlines in a reading (a weekend)."
     )
 
     # -- limits
@@ -140,9 +229,12 @@ class Settings(BaseSettings):
     @field_validator("symbols", mode="before")
     @classmethod
     def _split_symbols(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(s.strip().upper() for s in value.split(",") if s.strip())
-        return value
+        return _listed(value.upper()) if isinstance(value, str) else value
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _split_strategies(cls, value: object) -> object:
+        return _listed(value.lower()) if isinstance(value, str) else value
 
     def limits(self) -> RiskLimits:
         """The risk chain's limits."""
@@ -159,6 +251,10 @@ class Settings(BaseSettings):
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def load_settings(**overrides: object) -> Settings:
     """Read the environment and `.env`, with the command line's values over them.
 
@@ -170,6 +266,11 @@ def load_settings(**overrides: object) -> Settings:
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
         settings = Settings(**given)  # type: ignore[arg-type]
+    except UnreadableSetting:
+        # The one setting that is read as JSON.
+        raise SettingsError(
+            'GREENLIGHT_STRATEGY_PARAMS: not JSON such as {"my_strategy": {"bars": 20}}'
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"

@@ -19,7 +19,7 @@ from typing import TypeVar
 from greenlight.domain import ledger
 from greenlight.domain.audit import GENESIS, ChainedDecision, Decision, DecisionKind, chain_hash
 from greenlight.domain.costs import fill_cost
-from greenlight.domain.market import Bar, Quote, Tick
+from greenlight.domain.market import Bar, Quote, Tick, Unavailable
 from greenlight.domain.orders import (
     TERMINAL,
     Accepted,
@@ -33,6 +33,7 @@ from greenlight.domain.orders import (
     Side,
 )
 from greenlight.domain.positions import ExitPlan, Position, apply_fill
+from greenlight.domain.sentiment import Reading
 from greenlight.domain.trades import Trade, round_trip
 from greenlight.ports import (
     Booking,
@@ -100,6 +101,34 @@ class FakeNotifier:
     def alert(self, text: str) -> None:
         """Keep the text."""
         self.alerts.append(text)
+
+
+class FakeSentiment:
+    """`greenlight.ports.SentimentModel` with given scores; `asked` are all questions.
+
+    Parameters
+    ----------
+    scores : Mapping[str, float]
+        By symbol, at every instant; other symbols have no reading.
+    """
+
+    def __init__(self, scores: Mapping[str, float] | None = None) -> None:
+        self.scores = dict(scores or {})
+        self.asked: list[tuple[str, datetime]] = []
+
+    def read(self, symbol: str, now: datetime) -> Reading | Unavailable:
+        """The symbol's score, as of one made-up headline."""
+        self.asked.append((symbol, now))
+        if symbol not in self.scores:
+            return Unavailable("no headlines")
+        return Reading(
+            symbol=symbol,
+            at=now,
+            score=self.scores[symbol],
+            headlines=1,
+            model="fake",
+            is_synthetic=True,
+        )
 
 
 class FakeCache:

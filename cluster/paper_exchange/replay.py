@@ -113,6 +113,7 @@ class Replay:
         """Tell the data subscriber the present step; how many messages left."""
         step = self.step
         if step.kind == "minute":
+            await self._tell_headlines(step)
             return await self.venue.data.publish(self._minute_messages(step))
         if step.kind == "close":
             return await self.venue.data.publish(self._daily_messages(step))
@@ -258,6 +259,12 @@ class Replay:
                 messages.append(bar_message("b", symbol, bar, start))
         return messages
 
+    async def _tell_headlines(self, step: Step) -> None:
+        venue = self.venue
+        if venue.headlines is not None and venue.news.socket is not None:
+            for article in venue.headlines.at_minute(step.session, step.minute):
+                await venue.publish_article(article)
+
     def _daily_messages(self, step: Step) -> list[dict[str, Any]]:
         self._load(step)
         data, messages = self.venue.data, []
@@ -310,6 +317,7 @@ class Replay:
         venue.clock = lambda: venue.journal.progress.now_ns
         self._end_minute(step)
         self._finish_matching(step)
+        await self._tell_headlines(step)
         await venue.data.publish(self._bar_messages(step))
 
     def _due_groups(

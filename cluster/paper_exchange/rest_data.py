@@ -279,9 +279,14 @@ class DataRoutes:
         query = request.query_params
         symbols = set(_symbols(request))
         start, end = self._range(request)
+        articles = list(self._venue.articles)
+        if self._venue.headlines is not None:
+            articles += self._venue.headlines.between(
+                eastern_date(to_datetime(start)), eastern_date(to_datetime(end))
+            )
         chosen = [
             article
-            for article in self._venue.articles
+            for article in articles
             if (not symbols or symbols & set(article["symbols"]))
             and start <= _article_ns(article) <= min(end, self._venue.now_ns)
         ]

@@ -28,6 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from cluster.paper_exchange.control import ControlRoutes
 from cluster.paper_exchange.engine import ExchangeSettings
 from cluster.paper_exchange.faults import FaultBoard
+from cluster.paper_exchange.headlines import Headlines
 from cluster.paper_exchange.matching import ExchangeCore
 from cluster.paper_exchange.replay import Replay
 from cluster.paper_exchange.rest import build_app
@@ -67,6 +68,8 @@ def parser() -> argparse.ArgumentParser:
     add("--cancel-delay", type=float, default=0.0, help="seconds until a cancel completes")
     add("--rate-limit", type=int, help="requests a minute; 0 = none (default in lockstep)")
     add("--all-quotes", action="store_true", help="publish every quote of a minute")
+    add("--headlines", choices=("none", "synthetic"), default="none", help="news of its own")
+    add("--headline-seed", type=int, default=0, help="another seed makes up other headlines")
     add("--subscription", choices=("free", "unlimited"), default="free", help="data plan")
     add("--key", help="API key (default: APCA_API_KEY_ID, else paper-key)")
     add("--secret", help="API secret (default: APCA_API_SECRET_KEY, else paper-secret)")
@@ -138,6 +141,9 @@ def build(options: argparse.Namespace) -> tuple[Any, Replay]:
         secret=options.secret or os.environ.get("APCA_API_SECRET_KEY") or "paper-secret",
         cancel_delay_s=options.cancel_delay,
         is_free=options.subscription == "free",
+        headlines=Headlines(library, timeline.sessions, seed=options.headline_seed)
+        if options.headlines == "synthetic"
+        else None,
     )
     venue.articles = kept["news"]
     venue.daily_equity = kept["equity"]

@@ -16,6 +16,7 @@ from typing import Any
 import msgpack
 
 from cluster.paper_exchange.faults import FaultBoard
+from cluster.paper_exchange.headlines import Headlines
 from cluster.paper_exchange.matching import ExchangeCore
 from cluster.paper_exchange.orders import derived_id
 from cluster.paper_exchange.state import Journal, Progress
@@ -42,6 +43,8 @@ class Venue:
         Wall-clock seconds between a cancel request and its completion.
     is_free : bool
         The free subscription: IEX alone, 30 symbols.
+    headlines : Headlines | None
+        Made-up news; None makes none up.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Venue:
         secret: str,
         cancel_delay_s: float = 0.0,
         is_free: bool = True,
+        headlines: Headlines | None = None,
     ) -> None:
         self.core = core
         self.library = library
@@ -63,6 +67,7 @@ class Venue:
         self.key, self.secret = key, secret
         self.cancel_delay_s = cancel_delay_s
         self.is_free = is_free
+        self.headlines = headlines
         self.account_id = derived_id(f"account:{key}")
         self.data = DataHub(self)
         self.news = NewsHub(self)

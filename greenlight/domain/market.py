@@ -157,6 +157,26 @@ def quote_refusal(quote: Quote, last: Quote | None) -> str | None:
     return None
 
 
+def bar_refusal(bar: Bar) -> str | None:
+    """Say why no indicator may see a bar, or None where it may.
+
+    Returns
+    -------
+    str | None
+        A reason code: `not_finite`, `not_positive` (a price), or `inconsistent`
+        (open or close outside low to high, or a negative volume). One such bar
+        would stay in every average for ever.
+    """
+    prices = (bar.open, bar.high, bar.low, bar.close)
+    if not all(map(math.isfinite, prices)):
+        return "not_finite"
+    if min(prices) <= 0:
+        return "not_positive"
+    if bar.high != max(prices) or bar.low != min(prices) or bar.volume < 0:
+        return "inconsistent"
+    return None
+
+
 def eastern_date(at: datetime) -> date:
     """The calendar date in New York at an aware instant."""
     return at.astimezone(EASTERN).date()

@@ -274,6 +274,18 @@ def test_decide_when_strategy_wants_every_minute_then_every_minute(start: Start)
     ]
 
 
+@pytest.mark.parametrize("every_minute", [True, False])
+def test_decide_when_the_last_bar_ends_with_the_session_then_handed_on_if_minutes_count(
+    every_minute: bool, start: Start
+) -> None:
+    rig = start(every_minute=every_minute)
+    last = minute_bar(CLOSE - timedelta(minutes=1))
+    rig.step(last, at=CLOSE)
+    rig.step(minute_bar(CLOSE), at=CLOSE + timedelta(minutes=1))
+    expected = [[last]] if every_minute else []
+    assert [bars for bars, _, _ in rig.strategist.minutes] == expected
+
+
 def test_decide_when_gate_named_an_instant_then_swept_from_then_on(start: Start) -> None:
     rig = start()
     rig.strategist.answer = later(300)

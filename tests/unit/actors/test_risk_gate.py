@@ -65,6 +65,22 @@ def test_judge_when_all_rules_pass_then_order_and_row_with_figures(around: Surro
     assert plan.exit_by == datetime(2013, 10, 10, 19, 50, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("now", "exit_by"),
+    [
+        (T0, datetime(2013, 10, 7, 19, 50, tzinfo=UTC)),
+        # The day after Thanksgiving closes at 13:00 New York.
+        (datetime(2013, 11, 29, 15, 0, tzinfo=UTC), datetime(2013, 11, 29, 17, 50, tzinfo=UTC)),
+    ],
+)
+def test_judge_when_held_for_no_session_then_left_before_todays_close(
+    now: datetime, exit_by: datetime, around: Surroundings
+) -> None:
+    wish = signal(hold_sessions=0, at=now)
+    gate(around, now).judge([seen(wish, quote(99.98, at=now))], now)
+    assert exit_plan(entries(around)[-1]).exit_by == exit_by
+
+
 def test_judge_when_symbol_is_held_then_skipped_with_a_row(around: Surroundings) -> None:
     around.enter()
     sent = len(around.broker.submitted)

@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 from actors.links import SignalSeen
 from actors.strategist import Strategist
 from greenlight.domain.market import Bar, Quote, eastern_midnight, sessions_between
-from greenlight.domain.signals import MeanReversion, Signal
+from greenlight.domain.mean_reversion import MeanReversion
+from greenlight.domain.sentiment import unread
+from greenlight.domain.signals import Signal, Strategy
 from greenlight.ports import StoreUnavailable
-from greenlight.testing import FakeStore
+from greenlight.testing import FakeNotifier, FakeSentiment, FakeStore
 from greenlight.testing_broker import FakeMarketData
 
 SYMBOLS = ("AAPL", "IBM")
-DAILY = MeanReversion(period=2)
-MINUTES = MeanReversion(period=2, timeframe="1Min")
+DAILY = MeanReversion(period=2, trend_period=0)
+MINUTES = MeanReversion(period=2, timeframe="1Min", trend_period=0)
 SESSIONS = sessions_between(date(2013, 7, 1), date(2013, 10, 31))
 FIRST = 60
 """The desk starts on this session; the ones before are history."""
@@ -86,9 +88,20 @@ def minute_bars(symbol: str, count: int) -> list[Bar]:
 
 
 def strategist(
-    store: FakeStore, data: FakeMarketData, gate: Gate, strategy: MeanReversion
+    store: FakeStore, data: FakeMarketData, gate: Gate, *strategies: Strategy
 ) -> Strategist:
-    return Strategist(strategy=strategy, symbols=SYMBOLS, store=store, market_data=data, gate=gate)
+    return Strategist(
+        strategies=strategies,
+        symbols=SYMBOLS,
+        store=store,
+        market_data=data,
+        sentiment=FakeSentiment(),
+        gate=gate,
+        notifier=FakeNotifier(),
+        desk="t",
+        monotonic=lambda: 0.0,
+        deadline_s=1.0,
+    )
 
 
 def quotes(now: datetime) -> list[Quote]:
@@ -145,7 +158,7 @@ def test_decide_when_days_go_by_then_signals_of_a_plain_run_over_the_bars() -> N
     states = {symbol: DAILY.new_state() for symbol in SYMBOLS}
     since = eastern_midnight(SESSIONS[FIRST].day)
     for bar in bars[: 2 * (FIRST + 19)]:
-        signal = DAILY.step(states[bar.symbol], bar)
+        signal = DAILY.step(states[bar.symbol], bar, unread)
         if signal is not None and bar.end >= since:
             expected.append(signal)
     assert len(expected) > 5

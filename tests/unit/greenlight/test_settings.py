@@ -62,6 +62,10 @@ def test_load_when_command_line_says_otherwise_then_it_wins(
         ("DESK", "two words"),
         ("EXCHANGE_PORT", "70000"),
         ("START", "yesterday"),
+        ("SENTIMENT", "guess"),
+        ("HEADLINES", "real"),
+        ("RANGE_HOLD_SESSIONS", "2"),
+        ("NEWS_MAX_SCORE", "0.1"),
     ],
 )
 def test_load_when_a_value_is_not_allowed_then_one_line_names_it(
@@ -71,6 +75,21 @@ def test_load_when_a_value_is_not_allowed_then_one_line_names_it(
     with pytest.raises(SettingsError, match=f"^GREENLIGHT_{name}: .*") as caught:
         load_settings()
     assert value in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_load_when_strategies_are_listed_then_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREENLIGHT_STRATEGIES", "mean_reversion, Opening_Range")
+    monkeypatch.setenv("GREENLIGHT_STRATEGY_PARAMS", '{"mine": {"bars": 3}}')
+    settings = load_settings()
+    assert settings.strategies == ("mean_reversion", "opening_range")
+    assert settings.strategy_params == {"mine": {"bars": 3}}
+
+
+def test_load_when_params_are_no_json_then_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREENLIGHT_STRATEGY_PARAMS", "bars=3")
+    with pytest.raises(SettingsError, match=r"^GREENLIGHT_STRATEGY_PARAMS: not") as caught:
+        load_settings()
     assert "\n" not in str(caught.value)
 
 
@@ -97,6 +116,25 @@ def test_change_when_loaded_then_frozen() -> None:
 @pytest.mark.parametrize(
     "change",
     [
+        {"strategies": "opening_range"},
+        {"strategy_params": {"mine": {"bars": 3}}},
+        {"strategy_deadline_s": 2.0},
+        {"trend_period": 100},
+        {"trend_slack_frac": 0.0},
+        {"max_atr_frac": 0.05},
+        {"news_timeframe": "1Min"},
+        {"news_volatility_bars": 30},
+        {"news_fall_bars": 2},
+        {"news_fall_sigmas": 3.0},
+        {"news_max_score": -0.5},
+        {"news_turn_bars": 2},
+        {"range_minutes": 15},
+        {"range_volume_factor": 2.0},
+        {"range_last_entry_minutes": 60},
+        {"range_target_risks": 3.0},
+        {"range_hold_sessions": 1},
+        {"sentiment": "lexicon"},
+        {"sentiment_window_h": 24.0},
         {"timeframe": "1Min"},
         {"rsi_period": 10},
         {"rsi_oversold": 25.0},

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from greenlight.domain.market import (
+    Bar,
     Quote,
+    bar_refusal,
     eastern_date,
     eastern_midnight,
     next_session,
@@ -154,3 +157,25 @@ def test_eastern_date_when_utc_is_past_midnight_then_day_in_new_york() -> None:
 def test_eastern_midnight_when_summer_or_winter_then_4_or_5_utc() -> None:
     assert eastern_midnight(date(2013, 7, 1)) == datetime(2013, 7, 1, 4, tzinfo=UTC)
     assert eastern_midnight(date(2013, 12, 2)) == datetime(2013, 12, 2, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, None),
+        ({"close": math.nan}, "not_finite"),
+        ({"high": math.inf}, "not_finite"),
+        ({"low": 0.0}, "not_positive"),
+        ({"open": -1.0}, "not_positive"),
+        ({"close": 102.0}, "inconsistent"),
+        ({"open": 98.0}, "inconsistent"),
+        ({"volume": -1}, "inconsistent"),
+    ],
+)
+def test_refuse_bar_when_it_cannot_be_true_then_reason(
+    change: dict[str, float], reason: str | None
+) -> None:
+    good: dict[str, float] = {"open": 100, "high": 101, "low": 99, "close": 100, "volume": 5}
+    fields: dict[str, Any] = {**good, **change}
+    bar = Bar(symbol="AAPL", start=T0, end=T0 + timedelta(minutes=1), **fields)
+    assert bar_refusal(bar) == reason
