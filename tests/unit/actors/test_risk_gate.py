@@ -6,19 +6,26 @@ import json
 import math
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from actors.links import SignalSeen
 from actors.risk_gate import RiskGate
 from greenlight.domain.audit import Decision, DecisionKind, Verdict
+from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.ledger import exit_plan
 from greenlight.domain.market import Quote
 from greenlight.domain.orders import OrderIntent, OrderStatus, Role, Unresolved
-from greenlight.domain.risk import RiskLimits
 from greenlight.domain.signals import Signal
 from greenlight.ports import StoreUnavailable
+from greenlight.testing_broker import FakeMarketData
 from tests.actor_cases import DESK, T0, Surroundings, later, quote, signal
+from tests.risk_cases import daily_bars
+
+SYMBOLS = ("AAPL", "A", "B", "C", "D", "E", "F")
+# One sector each, so that the cap of a sector does not bind before the others.
+SECTORS = {symbol: f"sector {symbol}" for symbol in SYMBOLS}
 
 
 @pytest.fixture
@@ -26,12 +33,26 @@ def around() -> Surroundings:
     return Surroundings()
 
 
-def gate(around: Surroundings, now: datetime = T0) -> RiskGate:
+def history() -> FakeMarketData:
+    return FakeMarketData(bars=[bar for symbol in SYMBOLS for bar in daily_bars(symbol)])
+
+
+def gate(
+    around: Surroundings,
+    now: datetime = T0,
+    data: FakeMarketData | None = None,
+    **options: Any,
+) -> RiskGate:
+    limits = options.pop("limits", RiskLimits())
     return RiskGate(
         store=around.store,
         broker=around.broker,
+        market_data=data or history(),
+        notifier=around.notifier,
         desk=DESK,
-        limits=RiskLimits(),
+        limits=limits,
+        sectors=SECTORS,
+        **options,
         entry_timeout_s=300,
         now=now,
         sleep=around.sleep,
