@@ -257,9 +257,6 @@ class RiskGate:
                 "stop_price": str(entry.stop_price),
                 "target_price": str(entry.target_price),
                 "exit_by": instant_text(exit_by),
-                "size.risk_frac": entry.risk_frac,
-                "size.confidence_scale": entry.confidence_scale,
-                "size.volatility_scale": entry.volatility_scale,
             }
         failed = verdict.failed
         if not failed:

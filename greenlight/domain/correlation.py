@@ -70,12 +70,13 @@ def correlation(
     days = sorted(first.keys() & second.keys())[-SESSIONS:]
     if len(days) < MIN_RETURNS:
         return Unavailable(f"{len(days)} common daily returns; an estimate needs {MIN_RETURNS}")
+    left, right = [first[day] for day in days], [second[day] for day in days]
+    if not all(map(math.isfinite, left + right)):
+        return Unavailable("a daily return is no number")
     try:
-        sample = statistics.correlation([first[day] for day in days], [second[day] for day in days])
+        sample = statistics.correlation(left, right)
     except statistics.StatisticsError:
         return Unavailable("the daily returns do not vary")
-    if not math.isfinite(sample):
-        return Unavailable("a daily return is no number")
     seen = len(days) - 3
     z = math.atanh(max(-_MAX_SAMPLE, min(sample, _MAX_SAMPLE)))
     mean = (seen * z + PRIOR_SESSIONS * math.atanh(PRIOR)) / (seen + PRIOR_SESSIONS)

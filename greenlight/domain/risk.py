@@ -45,9 +45,10 @@ class RuleResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskVerdict:
-    """Every rule's result, and the sized entry where all passed."""
+    """Every rule's result, what the size came to, and the entry: that size where all passed."""
 
     rules: tuple[RuleResult, ...]
+    sized: Sized | None
     entry: Sized | None
 
     @property
@@ -336,17 +337,23 @@ def judge(signal: Signal, state: DeskState, limits: RiskLimits) -> RiskVerdict:
     RiskVerdict
         With `entry` set only if every rule passed.
     """
-    entry = size(signal, state, limits)
-    rules = tuple(rule(signal, state, limits, entry) for rule in CHAIN)
-    return RiskVerdict(rules=rules, entry=entry if all(r.is_passed for r in rules) else None)
+    sized = size(signal, state, limits)
+    rules = tuple(rule(signal, state, limits, sized) for rule in CHAIN)
+    is_passed = all(rule.is_passed for rule in rules)
+    return RiskVerdict(rules=rules, sized=sized, entry=sized if is_passed else None)
 
 
 def verdict_figures(verdict: RiskVerdict) -> dict[str, Figure]:
     """The chain's findings as figures of a decision: `rule`, `rule.limit`, `rule.passed`.
 
-    Also `rule.note` where there is one. A figure that is not a number is None: unknown.
+    Also `rule.note` where there is one, and what the size came from (`size.…`).
+    A figure that is not a number is None: unknown.
     """
     figures: dict[str, Figure] = {}
+    if verdict.sized is not None:
+        figures["size.risk_frac"] = verdict.sized.risk_frac
+        figures["size.confidence_scale"] = verdict.sized.confidence_scale
+        figures["size.volatility_scale"] = verdict.sized.volatility_scale
     for result in verdict.rules:
         figures[result.rule] = known_figure(result.value)
         figures[f"{result.rule}.limit"] = known_figure(result.limit)
