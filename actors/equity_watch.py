@@ -36,16 +36,25 @@ _LIFT_MARKS: Final = timedelta(days=4)
 
 
 class EquityWatch:
-    """See the module. It may be asked at any moment; everything it knows is in the store."""
+    """See the module. It may be asked at any moment; what it knows is in the store.
+
+    Parameters
+    ----------
+    broker : Broker | None
+        Knows the equity before an account's first close. Without one the first
+        equity of the session stands for it: whoever protects positions must
+        not wait for an answer.
+    """
 
     def __init__(
-        self, *, store: Store, broker: Broker, notifier: Notifier, limits: RiskLimits
+        self, *, store: Store, broker: Broker | None, notifier: Notifier, limits: RiskLimits
     ) -> None:
         self._store = store
         self._broker = broker
         self._notifier = notifier
         self._limits = limits
         self._base: tuple[Session, EquityBase] | None = None
+        self._first: Decimal | None = None
         self._quiet_until: datetime | None = None
 
     def base(self, session: Session) -> EquityBase:
@@ -79,11 +88,12 @@ class EquityWatch:
         if known is None or (self._quiet_until is not None and now < self._quiet_until):
             return
         if self._base is None or self._base[0] != session:
-            self._base = session, self.base(session)
+            self._first = known
+            self._base = session, self._base_or_first(session)
         if not due_halts(known, self._base[1], self._limits, now):
             return
         # A person may have lifted a halt since: look again before acting.
-        self._base = session, self.base(session)
+        self._base = session, self._base_or_first(session)
         due = due_halts(known, self._base[1], self._limits, now)
         in_force = {halt_kind(halt.reason) for halt in self._store.halts_in_force(now)}
         for halt in due:
@@ -91,6 +101,13 @@ class EquityWatch:
                 self._halt(halt, now)
         if due:
             self._quiet_until = now + _LOOK_AGAIN
+
+    def _base_or_first(self, session: Session) -> EquityBase:
+        base = self.base(session)
+        return EquityBase(
+            loss_base_usd=self._first if base.loss_base_usd is None else base.loss_base_usd,
+            high_usd=self._first if base.high_usd is None else base.high_usd,
+        )
 
     def _halt(self, halt: DueHalt, now: datetime) -> None:
         self._store.halt(at=now, until=halt.until, reason=halt.reason)
@@ -104,6 +121,8 @@ class EquityWatch:
         return EquityAt(at=at, equity_usd=marks[-1].equity_usd) if marks else None
 
     def _last_equity(self) -> Decimal | None:
+        if self._broker is None:
+            return None
         try:
             return finite(self._broker.account().last_equity)
         except (BrokerUnavailable, BrokerRefused) as error:

@@ -134,7 +134,7 @@ class MarketDataHub:
         self._quotes: dict[str, Quote] = {}
         self._seeded: set[str] = set()
         self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
-        self._watch = EquityWatch(store=store, broker=broker, notifier=notifier, limits=limits)
+        self._watch = EquityWatch(store=store, broker=None, notifier=notifier, limits=limits)
         self._bands: dict[str, WatchBand] = {}
         self._holdings: dict[str, int] = {}
         self._cash: Decimal | None = None

@@ -184,7 +184,7 @@ def status(as_json: JsonFlag = False) -> None:
         now = present(store, datetime.now(UTC))
         held = store.open_positions()
         halts = store.halts_in_force(now)
-        refused = _refused_input(store, now)
+        refused = refused_input(store, now)
     is_alive = desk is not None and desk.is_alive()
     if as_json:
         _print_json(
@@ -231,7 +231,7 @@ def status(as_json: JsonFlag = False) -> None:
     console.print(table)
 
 
-def _refused_input(store: Store, now: datetime) -> list[dict[str, Any]]:
+def refused_input(store: Store, now: datetime) -> list[dict[str, Any]]:
     """Quotes and histories refused in the last session that had any; one row a kind."""
     found = store.decisions(start=now - _REFUSALS, kind=DecisionKind.DATA, limit=1000)
     kinds: dict[tuple[object, ...], dict[str, Any]] = {}

@@ -15,6 +15,7 @@ from greenlight.domain.audit import DecisionKind
 from greenlight.domain.market import Split, Tick
 from greenlight.domain.orders import Execution, OrderStatus, Role, Side
 from greenlight.ports import (
+    EquityMark,
     TradeStreamOpened,
     TradeUpdate,
 )
@@ -108,6 +109,17 @@ def test_note_when_the_day_has_lost_500_dollars_then_entries_are_halted_and_exit
     start: Start,
 ) -> None:
     rig = start()
+    rig.store.write_equity(
+        [
+            EquityMark(
+                at=later(-60 * 60 * 66),
+                equity_usd=Decimal(100_000),
+                cash_usd=Decimal(100_000),
+                exposure_usd=Decimal(0),
+                source="broker",
+            )
+        ]
+    )
     rig.step(*fill_entry(rig, 200), quote(100.0, at=later(1)), at=later(60))
     rig.step(quote(97.51, at=later(61)), at=later(120))
     assert rig.store.halts_in_force(later(120)) == []

@@ -481,9 +481,9 @@ def test_judge_when_the_expected_volatility_leaves_no_share_then_refused_with_it
     assert 0 < float(str(row.figures["size.volatility_scale"])) < 1e-5
 
 
-@pytest.mark.parametrize(("last", "qty"), [("105", 100), ("99", 50)])
+@pytest.mark.parametrize(("last", "risk"), [("105", 0.02), ("99", 0.01)])
 def test_judge_when_ten_trades_in_a_row_were_won_then_twice_the_base(
-    around: Surroundings, last: str, qty: int
+    around: Surroundings, last: str, risk: float
 ) -> None:
     # A loser, then ten trades of which the last one decides.
     for number, price in enumerate(["99", *["105"] * 9, last]):
@@ -505,4 +505,5 @@ def test_judge_when_ten_trades_in_a_row_were_won_then_twice_the_base(
     around.clock.set(T0)
     limits = RiskLimits(base_risk_frac=0.01)
     gate(around, limits=limits).judge([seen(signal(atr_usd=10.0))], T0)
-    assert entries(around)[-1].figures["qty"] == qty
+    assert entries(around)[-1].verdict is Verdict.TAKEN
+    assert entries(around)[-1].figures["size.risk_frac"] == risk
