@@ -12,12 +12,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections import Counter
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from actors.equity_watch import EquityWatch
 from actors.links import (
     GateLink,
     MonitorsLink,
@@ -25,6 +25,9 @@ from actors.links import (
     RecorderLink,
     StrategistLink,
 )
+from actors.refusals import Refusals
+from greenlight.domain.audit import Figure, instant_text
+from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.market import (
     Bar,
     Quote,
@@ -67,6 +70,7 @@ _POLL_S: Final = 0.5
 _RECORD_ROWS: Final = 300
 _RECORD_AFTER_S: Final = 0.5
 _FILL_MARGIN: Final = timedelta(hours=1)
+_STREAM_ORDER: Final = frozenset({"out_of_order", "duplicate"})
 _REOPENERS: Final = frozenset({OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REFUSED})
 
 
@@ -75,6 +79,10 @@ class MarketDataHub:
 
     Parameters
     ----------
+    desk : str
+        Name of the desk, for its decisions.
+    limits : RiskLimits
+        Those on equity are watched every minute.
     is_lockstep : bool
         Join the lanes at every step.
     every_minute : bool
@@ -101,6 +109,8 @@ class MarketDataHub:
         monitors: MonitorsLink,
         recorder: RecorderLink,
         notifier: Notifier,
+        desk: str,
+        limits: RiskLimits,
         is_lockstep: bool,
         every_minute: bool,
         now: Callable[[], datetime],
@@ -123,7 +133,9 @@ class MarketDataHub:
 
         self._events: queue.SimpleQueue[StreamEvent | None] = queue.SimpleQueue()
         self._quotes: dict[str, Quote] = {}
-        self._refused: Counter[str] = Counter()
+        self._seeded: set[str] = set()
+        self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
+        self._watch = EquityWatch(store=store, broker=None, notifier=notifier, limits=limits)
         self._bands: dict[str, WatchBand] = {}
         self._holdings: dict[str, int] = {}
         self._cash: Decimal | None = None
@@ -178,7 +190,7 @@ class MarketDataHub:
         return {
             "now": now,
             "steps": self._steps,
-            "refused": dict(self._refused),
+            "refused": dict(self._refusals.by_reason),
             "stale": self.stale_symbols(now),
             "bands": sorted(self._bands),
         }
@@ -270,17 +282,22 @@ class MarketDataHub:
             self._repair(self._clock())
 
     def _take_quote(self, quote: Quote) -> None:
-        reason = quote_refusal(quote, self._quotes.get(quote.symbol))
+        symbol, last = quote.symbol, self._quotes.get(quote.symbol)
+        reason = quote_refusal(quote, last)
+        if symbol in self._seeded and reason in _STREAM_ORDER:
+            # The price to begin with came over REST; the stream may tell it once more.
+            reason = None
         if reason is not None:
-            self._refused[reason] += 1
-            logger.warning(
-                "quote refused: %s",
-                reason,
-                extra={"action": "refuse_quote", "symbol": quote.symbol},
-            )
+            at = self._clock()
+            figures: dict[str, Figure] = {"bid": quote.bid, "ask": quote.ask}
+            figures["quote.at"] = instant_text(quote.at)
+            if last is not None:
+                figures |= {"last.bid": last.bid, "last.ask": last.ask}
+            self._refusals.add(eastern_date(at), symbol, reason, at, figures)
             return
         self._advance(quote.at)
-        self._quotes[quote.symbol] = quote
+        self._seeded.discard(symbol)
+        self._quotes[symbol] = quote
         self._fresh.append(quote)
 
     # -- fills
@@ -365,11 +382,13 @@ class MarketDataHub:
         for quote in self._market_data.latest_quotes(unseen).values():
             if quote_refusal(quote, None) is None:
                 self._quotes[quote.symbol] = quote
+                self._seeded.add(quote.symbol)
 
     # -- a cycle's end
     def _conclude(self, now: datetime) -> None:
         if self._is_repair_due:
             self._repair(now)
+        self._refusals.store_new()
         session = session_on(eastern_date(now))
         if session is not None:
             self._open_day(session, now)
@@ -447,8 +466,9 @@ class MarketDataHub:
                 beat = Heartbeat(component="desk", at=minute - timedelta(minutes=1))
                 self._draft_beats.append(beat)
             mark = self._mark(now)
-            if mark is not None:
+            if mark is not None and session is not None:
                 self._draft_marks.append(mark)
+                self._watch.check(mark.equity_usd, session, now)
         self._draft_quotes += self._fresh
         self._draft_ticks += self._ticks
         self._draft_bars += self._bars
@@ -503,6 +523,7 @@ class MarketDataHub:
         self._sweep_at = self._gate.sweep(now)
         if self._every_minute:
             self._strategist.save()
+        self._refusals.close(now)
         self._record(flush=True)
         self._recorder.close_session(now)
         self._closed = session.day

@@ -1,23 +1,41 @@
 """The risk gate: judges signals, sizes them, records the decision, sends the entry.
 
 Before it stands the strategist; after it the broker and, once an entry fills,
-the position monitor. It keeps nothing but its gateway: every judgement reads
-positions, orders and halts from the store and the account from the broker.
+the position monitor. It keeps nothing but its gateway and the session's daily
+histories: every judgement reads positions, orders, trades and halts from the
+store and the account from the broker.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from actors.daily_history import DailyHistory
+from actors.equity_watch import EquityWatch
 from actors.links import SignalSeen
 from actors.order_gateway import OrderGateway
-from greenlight.domain.audit import Decision, DecisionKind, Figure, Verdict, instant_text
-from greenlight.domain.market import session_at, session_end_for_hold
+from actors.refusals import Refusals
+from greenlight.domain.audit import (
+    Decision,
+    DecisionKind,
+    Figure,
+    Verdict,
+    instant_text,
+    known_figure,
+)
+from greenlight.domain.desk_state import DeskState, RiskLimits
+from greenlight.domain.halts import EquityBase
+from greenlight.domain.market import (
+    Unavailable,
+    eastern_date,
+    session_at,
+    session_end_for_hold,
+)
 from greenlight.domain.orders import (
     OrderKind,
     OrderRecord,
@@ -28,20 +46,16 @@ from greenlight.domain.orders import (
     client_order_id,
     decision_id,
 )
-from greenlight.domain.risk import (
-    DeskState,
-    RiskLimits,
-    RiskVerdict,
-    judge,
-    known_figure,
-    verdict_figures,
-)
+from greenlight.domain.risk import RiskVerdict, judge, verdict_figures
 from greenlight.domain.signals import Signal
+from greenlight.domain.sizing import recent_volatility, winners_in_a_row
 from greenlight.ports import (
     Broker,
     BrokerAccount,
     BrokerRefused,
     BrokerUnavailable,
+    MarketData,
+    Notifier,
     Sleep,
     Store,
 )
@@ -52,26 +66,53 @@ OPTIONS: Final[dict[str, Any]] = {"name": "risk-gate", "num_cpus": 0.05, "max_co
 HOLDER: Final = "risk-gate"
 LEAVE_BEFORE_CLOSE: Final = timedelta(minutes=10)
 """A position whose time is up is left this long before the close, while there is a market."""
+_RATE_WINDOW: Final = timedelta(hours=1)
+_UNKNOWN: Final = EquityBase(loss_base_usd=None, high_usd=None)
+
+Forecast = Callable[[str, datetime], "float | Unavailable"]
+"""A symbol's expected volatility a year as a fraction, answered at once."""
+
+
+def no_forecast(_: str, __: datetime) -> Unavailable:
+    """The `Forecast` of a desk without one."""
+    return Unavailable("there is no forecast")
 
 
 class RiskGate:
-    """See the module. The constructor settles entries whose sender died."""
+    """See the module. The constructor settles entries whose sender died.
+
+    Parameters
+    ----------
+    sectors : Mapping[str, str]
+        Sector by symbol.
+    forecast : Forecast
+        Where the expected volatility comes from.
+    """
 
     def __init__(
         self,
         *,
         store: Store,
         broker: Broker,
+        market_data: MarketData,
+        notifier: Notifier,
         desk: str,
         limits: RiskLimits,
+        sectors: Mapping[str, str],
         entry_timeout_s: float,
         now: datetime,
         sleep: Sleep,
+        forecast: Forecast = no_forecast,
     ) -> None:
         self._store = store
         self._broker = broker
         self._desk = desk
         self._limits = limits
+        self._sectors = dict(sectors)
+        self._forecast = forecast
+        self._history = DailyHistory(market_data)
+        self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
+        self._watch = EquityWatch(store=store, broker=broker, notifier=notifier, limits=limits)
         self._entry_timeout = timedelta(seconds=entry_timeout_s)
         # The strategist's signals and market data's sweeps come on threads of their own.
         self._turn = threading.Lock()
@@ -98,6 +139,8 @@ class RiskGate:
             for record in self._entries():
                 if record.intent.at + self._entry_timeout <= now:
                     self._cancel_entry(record, now)
+            if session_at(now) is None:
+                self._refusals.close(now)
             return self._next_sweep()
 
     # -- one signal
@@ -112,7 +155,11 @@ class RiskGate:
             return
         if self._is_decided(name, signal):
             return
-        verdict = judge(signal, self._desk_state(seen, now), self._limits)
+        state = self._desk_state(seen, now)
+        verdict = judge(signal, state, self._limits)
+        if state.session is not None:
+            self._watch.check(state.equity_usd, state.session, now)
+        self._refusals.store_new()
         decision = self._decision(name, seen, verdict, now)
         entry = verdict.entry
         if entry is None:
@@ -139,19 +186,49 @@ class RiskGate:
         return any(row.decision.decision_id == name for row in rows)
 
     def _desk_state(self, seen: SignalSeen, now: datetime) -> DeskState:
-        entries = self._entries()
+        symbol, session = seen.signal.symbol, session_at(now)
+        positions, entries = self._store.open_positions(), self._entries_usd()
         account = self._account()
+        base = _UNKNOWN if session is None else self._watch.base(session)
+        decided = self._store.decisions(
+            start=now - _RATE_WINDOW, kind=DecisionKind.ENTRY, limit=None
+        )
+        wanted = sorted({symbol, *entries, *(p.symbol for p in positions)})
+        returns = self._history.returns(wanted, now)
+        for name, problem in self._history.problems.items():
+            if name in returns:
+                self._refusals.add(eastern_date(now), name, problem, now, {})
+        own = returns[symbol]
         return DeskState(
             now=now,
-            session=session_at(now),
+            session=session,
             quote=seen.quote,
             equity_usd=None if account is None else account.equity,
             buying_power_usd=None if account is None else account.buying_power,
-            positions=self._store.open_positions(),
-            entry_symbols=[record.intent.symbol for record in entries],
-            entry_usd=sum((_open_usd(record) for record in entries), Decimal(0)),
+            loss_base_usd=base.loss_base_usd,
+            high_usd=base.high_usd,
+            positions=positions,
+            entries=entries,
+            recent_entries=[
+                row.decision.at for row in decided if row.decision.verdict is Verdict.TAKEN
+            ],
             halts=[halt.reason for halt in self._store.halts_in_force(now)],
+            returns=returns,
+            sectors=self._sectors,
+            winners_in_a_row=winners_in_a_row(
+                self._store.trades(limit=self._limits.winners_to_raise)
+            ),
+            forecast_vol_ann=self._forecast(symbol, now),
+            recent_vol_ann=own if isinstance(own, Unavailable) else recent_volatility(own.values()),
         )
+
+    def _entries_usd(self) -> dict[str, Decimal]:
+        """What the entries that are not finished may still cost, by symbol."""
+        costs: dict[str, Decimal] = {}
+        for record in self._entries():
+            symbol = record.intent.symbol
+            costs[symbol] = costs.get(symbol, Decimal(0)) + _open_usd(record)
+        return costs
 
     def _account(self) -> BrokerAccount | None:
         try:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from actors.links import GateLink, SignalSeen
-from greenlight.domain.audit import Decision, DecisionKind, Verdict, instant_text
+from greenlight.domain.audit import Decision, DecisionKind, Verdict, instant_text, known_figure
 from greenlight.domain.indicators import FloatArray
 from greenlight.domain.market import (
     Bar,
@@ -28,7 +28,6 @@ from greenlight.domain.market import (
     session_at,
 )
 from greenlight.domain.orders import decision_id
-from greenlight.domain.risk import known_figure
 from greenlight.domain.sentiment import unread
 from greenlight.domain.signals import Missed, Signal, Strategy, signal_fault
 from greenlight.ports import MarketData, Notifier, SentimentModel, Store, StrategyState

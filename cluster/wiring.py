@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from actors.recorder import Recorder
     from actors.risk_gate import RiskGate
     from actors.strategist import Strategist
+    from greenlight.adapters.alpaca_data import AlpacaMarketData
     from greenlight.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def code_hash() -> str:
     digest = hashlib.sha256()
     for folder in _CODE_FOLDERS:
         for path in sorted((root / folder).rglob("*")):
-            if path.suffix in {".py", ".sql"}:
+            if path.suffix in {".py", ".sql", ".csv"}:
                 digest.update(path.relative_to(root).as_posix().encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -71,6 +72,17 @@ def build_broker(config: DeskConfig) -> AlpacaBroker:
     """The broker of this process."""
     return AlpacaBroker(
         base_url=config.trading_url,
+        key_id=config.key_id,
+        secret_key=config.secret_key,
+        deadline_s=config.request_deadline_s,
+    )
+
+
+def _market_data(config: DeskConfig) -> AlpacaMarketData:
+    from greenlight.adapters.alpaca_data import AlpacaMarketData
+
+    return AlpacaMarketData(
+        base_url=config.data_url,
         key_id=config.key_id,
         secret_key=config.secret_key,
         deadline_s=config.request_deadline_s,
@@ -111,14 +123,18 @@ def build_monitor(config: DeskConfig, symbol: str) -> PositionMonitor:
 def build_gate(config: DeskConfig) -> RiskGate:
     """The risk gate."""
     from actors.risk_gate import RiskGate
+    from greenlight.adapters.sector_table import sector_table
 
     settings = _settings(config)
     return insist(
         lambda: RiskGate(
             store=build_store(config),
             broker=build_broker(config),
+            market_data=_market_data(config),
+            notifier=ConsoleNotifier(),
             desk=config.desk,
             limits=settings.limits(),
+            sectors=sector_table() | settings.sectors,
             entry_timeout_s=settings.entry_timeout_s,
             now=_last_instant(config),
             sleep=time.sleep,
@@ -131,7 +147,6 @@ def build_strategist(config: DeskConfig) -> Strategist:
     from actors.risk_gate import HOLDER
     from actors.strategist import Strategist
     from cluster.remote_ports import RemoteActor, RemoteGate
-    from greenlight.adapters.alpaca_data import AlpacaMarketData
     from greenlight.strategies import build_strategies
 
     settings = _settings(config)
@@ -139,12 +154,7 @@ def build_strategist(config: DeskConfig) -> Strategist:
         strategies=build_strategies(settings),
         symbols=config.symbols,
         store=build_store(config),
-        market_data=AlpacaMarketData(
-            base_url=config.data_url,
-            key_id=config.key_id,
-            secret_key=config.secret_key,
-            deadline_s=config.request_deadline_s,
-        ),
+        market_data=_market_data(config),
         sentiment=build_sentiment(config, settings),
         gate=RemoteGate(RemoteActor(HOLDER)),
         notifier=ConsoleNotifier(),
@@ -211,18 +221,13 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         RemoteRecorder,
         RemoteStrategist,
     )
-    from greenlight.adapters.alpaca_data import AlpacaMarketData, AlpacaStreams
+    from greenlight.adapters.alpaca_data import AlpacaStreams
 
     clock: Any = EventClock(_last_instant(config)) if config.is_replay else SystemClock()
     return MarketDataHub(
         store=build_store(config),
         broker=build_broker(config),
-        market_data=AlpacaMarketData(
-            base_url=config.data_url,
-            key_id=config.key_id,
-            secret_key=config.secret_key,
-            deadline_s=config.request_deadline_s,
-        ),
+        market_data=_market_data(config),
         streams=AlpacaStreams(
             data_url=config.data_stream_url,
             trade_url=config.trade_stream_url,
@@ -238,6 +243,8 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         monitors=RemoteMonitors(monitor_name, lambda symbol: create_monitor(config, symbol)),
         recorder=RemoteRecorder(RemoteActor("recorder")),
         notifier=ConsoleNotifier(),
+        desk=config.desk,
+        limits=_settings(config).limits(),
         is_lockstep=config.control_url is not None,
         every_minute=config.wants_minutes,
         now=clock.now,

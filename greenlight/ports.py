@@ -385,6 +385,10 @@ class Store(Protocol):
         """Halts not lifted whose `until` is None or later than `now`."""
         ...
 
+    def lifted_halts(self, start: datetime) -> list[Halt]:
+        """Halts lifted at or after `start`, in the order of lifting."""
+        ...
+
     def save_strategy_states(self, states: Sequence[StrategyState]) -> None:
         """Replace what the strategies remember, all in one transaction."""
         ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -17,7 +18,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
-from greenlight.domain.risk import RiskLimits
+from greenlight.domain.desk_state import MAX_RISK_FRAC, RiskLimits
 
 _DECISIVE: Final = (
     "strategies",
@@ -45,13 +46,16 @@ _DECISIVE: Final = (
     "stop_frac",
     "target_frac",
     "hold_sessions",
-    "risk_frac",
-    "atr_multiple",
-    "max_positions",
-    "max_weight_frac",
     "entry_timeout_s",
+    "sectors",
 )
-"""The settings that a decision depends on."""
+"""The settings that a decision depends on, besides the limits."""
+_LIMITS: Final = tuple(
+    field.name
+    for field in fields(RiskLimits)
+    if field.name not in {"max_quote_age_s", "max_spread_frac", "entry_slack_bps"}
+)
+"""The chain's limits that can be set; each is a setting of the same name."""
 
 
 class SettingsError(ValueError):
@@ -205,7 +209,21 @@ class Settings(BaseSettings):
 
     # -- limits
     risk_frac: float = Field(
-        default=0.02, gt=0, le=0.02, description="Equity at risk a trade; at most 2% (seeds)."
+        default=MAX_RISK_FRAC,
+        gt=0,
+        le=MAX_RISK_FRAC,
+        description="Equity at risk a trade; at most 2% (seeds).",
+    )
+    base_risk_frac: float = Field(
+        default=MAX_RISK_FRAC,
+        gt=0,
+        le=MAX_RISK_FRAC,
+        description="The same until enough trades in a row were won; live starts at 1% (seeds).",
+    )
+    winners_to_raise: int = Field(
+        default=10,
+        ge=10,
+        description="Trades won in a row that raise the risk to GREENLIGHT_RISK_FRAC (seeds).",
     )
     atr_multiple: float = Field(
         default=2.0, gt=0, le=10, description="ATRs that sizing allows for (common practice)."
@@ -213,6 +231,46 @@ class Settings(BaseSettings):
     max_positions: int = Field(default=5, ge=1, le=5, description="At most 5 (seeds).")
     max_weight_frac: float = Field(
         default=0.20, gt=0, le=1, description="Cost of a position over equity (a fifth)."
+    )
+    max_sector_frac: float = Field(
+        default=0.60,
+        gt=0,
+        le=1,
+        description="Cost of a sector's positions over equity (three fifths: three positions).",
+    )
+    max_daily_loss_usd: float = Field(
+        default=500,
+        gt=0,
+        le=500,
+        description="Loss since the last close, in US dollars, that halts for 24 h (seeds).",
+    )
+    max_drawdown_frac: float = Field(
+        default=0.10,
+        gt=0,
+        le=0.10,
+        description="Fall below the 30-day high that halts until a person resumes (seeds).",
+    )
+    max_correlation: float = Field(
+        default=0.8,
+        gt=0,
+        le=0.8,
+        description="Of 60 daily returns, with any open position (seeds).",
+    )
+    max_entries_a_minute: int = Field(
+        default=10, ge=1, le=60, description="Entries in a rolling minute (twice the positions)."
+    )
+    max_entries_an_hour: int = Field(
+        default=30, ge=1, le=200, description="Entries in a rolling hour (six times the positions)."
+    )
+    max_price_move_frac: float = Field(
+        default=0.20,
+        gt=0,
+        le=0.20,
+        description="Ask against the price that the strategy saw; at most 20%, as for quotes.",
+    )
+    sectors: Annotated[dict[str, str], NoDecode] = Field(
+        default={},
+        description="Sectors over those of the built-in table: AAPL=Information Technology,…",
     )
     entry_timeout_s: float = Field(
         default=300, gt=0, description="An entry's rest is cancelled after this (5 minutes)."
@@ -236,18 +294,23 @@ class Settings(BaseSettings):
     def _split_strategies(cls, value: object) -> object:
         return _listed(value.lower()) if isinstance(value, str) else value
 
+    @field_validator("sectors", mode="before")
+    @classmethod
+    def _split_sectors(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if any(not (symbol.strip() and sector.strip()) for symbol, _, sector in pairs):
+            raise ValueError("write SYMBOL=Sector,SYMBOL=Sector")
+        return {symbol.strip().upper(): sector.strip() for symbol, _, sector in pairs}
+
     def limits(self) -> RiskLimits:
         """The risk chain's limits."""
-        return RiskLimits(
-            risk_frac=self.risk_frac,
-            atr_multiple=self.atr_multiple,
-            max_positions=self.max_positions,
-            max_weight_frac=self.max_weight_frac,
-        )
+        return RiskLimits(**{name: getattr(self, name) for name in _LIMITS})
 
     def fingerprint(self) -> str:
         """SHA-256 of what a decision depends on: strategies, parameters and limits."""
-        values = {name: getattr(self, name) for name in _DECISIVE}
+        values = {name: getattr(self, name) for name in (*_DECISIVE, *_LIMITS)}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -527,6 +527,12 @@ class FakeStore:
         with self._turn():
             return [halt for halt in self._halts if _is_in_force(halt, now)]
 
+    def lifted_halts(self, start: datetime) -> list[Halt]:
+        """Halts lifted at or after `start`, in the order of lifting."""
+        with self._turn():
+            found = [(h.lifted_at, h.halt_id, h) for h in self._halts if h.lifted_at is not None]
+            return [halt for at, _, halt in sorted(found, key=lambda r: r[:2]) if at >= start]
+
     def save_strategy_states(self, states: Sequence[StrategyState]) -> None:
         """Replace what is remembered of the given strategies and symbols."""
         with self._turn():

@@ -17,6 +17,7 @@ from actors.links import RecordBatch
 from actors.market_data import MarketDataHub
 from actors.position_monitor import PositionMonitor, covered_qty
 from actors.recorder import Recorder
+from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.market import Bar, Quote
 from greenlight.domain.orders import Execution, Side
 from greenlight.domain.positions import WatchBand
@@ -208,6 +209,8 @@ class Rig:
             monitors=self.monitors,
             recorder=self.recorder,
             notifier=self.around.notifier,
+            desk=DESK,
+            limits=RiskLimits(),
             is_lockstep=self._is_lockstep,
             every_minute=self._every_minute,
             now=self.around.clock.now,

@@ -15,21 +15,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from greenlight.domain.history_checks import SPLIT_RATIOS, SPLIT_TOLERANCE
 from greenlight.domain.market import Split, session_on, sessions_between
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 DayArray = NDArray[np.datetime64]
-
-# Ratios at which companies split or consolidate shares.
-SPLIT_RATIOS: Final = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 50.0)
-# An overnight move this close (relative) to a split ratio is suspected.
-SPLIT_TOLERANCE: Final = 0.03
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 
 from greenlight.adapters.history import (
-    SPLIT_RATIOS,
     DailySeries,
     DayArray,
     Finding,
@@ -23,6 +22,7 @@ from greenlight.adapters.history import (
     as_dates,
     screened,
 )
+from greenlight.domain.history_checks import SPLIT_RATIOS
 from greenlight.domain.market import Split
 
 BOKEH_SYMBOLS: Final = ("AAPL", "FB", "GOOG", "IBM", "MSFT")

@@ -402,6 +402,10 @@ class TimescaleStore:
         """Halts not lifted whose `until` is None or later than `now`."""
         return [rows.halt_of(row) for row in self._read("halts_in_force", now=now)]
 
+    def lifted_halts(self, start: datetime) -> list[Halt]:
+        """Halts lifted at or after `start`, in the order of lifting."""
+        return [rows.halt_of(row) for row in self._read("lifted_halts", start=start)]
+
     def save_strategy_states(self, states: Sequence[StrategyState]) -> None:
         """Replace what is remembered of the given strategies and symbols."""
         if not states:

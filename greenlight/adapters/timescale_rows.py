@@ -308,7 +308,7 @@ def coverage_of(row: Row) -> Coverage:
 
 
 def halt_of(row: Row) -> Halt:
-    """A row of `halts_in_force`."""
+    """A row of `halts_in_force` or `lifted_halts`."""
     return Halt(
         halt_id=row[0],
         at=utc(row[1]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,11 @@ GENESIS: Final = "0" * 64
 """Previous hash of the first row."""
 
 Figure = float | int | str | bool | None
+
+
+def known_figure(value: Figure) -> Figure:
+    """The figure, or None for NaN and infinity, which a decision's row cannot hold."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class DecisionKind(StrEnum):

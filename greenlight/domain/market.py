@@ -136,9 +136,9 @@ def quote_refusal(quote: Quote, last: Quote | None) -> str | None:
     Returns
     -------
     str | None
-        A reason code: `not_finite`, `not_positive`, `crossed`, `out_of_order`,
-        or `absurd` (mid more than 20% off the last good mid of the same
-        session day).
+        A reason code: `not_finite`, `not_positive`, `crossed`, `absurd` (mid
+        more than 20% off the last good mid of the same session day),
+        `out_of_order`, or `duplicate` (the last good one once more).
     """
     if not (math.isfinite(quote.bid) and math.isfinite(quote.ask)):
         return "not_finite"
@@ -148,13 +148,13 @@ def quote_refusal(quote: Quote, last: Quote | None) -> str | None:
         return "crossed"
     if last is None:
         return None
-    if quote.at < last.at:
-        return "out_of_order"
     mid, last_mid = (quote.bid + quote.ask) / 2, (last.bid + last.ask) / 2
     same_day = eastern_date(quote.at) == eastern_date(last.at)
     if same_day and abs(mid / last_mid - 1) > 0.20:
         return "absurd"
-    return None
+    if quote.at < last.at:
+        return "out_of_order"
+    return "duplicate" if quote == last else None
 
 
 def bar_refusal(bar: Bar) -> str | None:

@@ -1,74 +1,31 @@
-"""The risk chain: may this signal become an order, and of what size.
+"""The risk chain: may this signal become an order.
 
-Before it stand the signals; after it the order gateway. Every rule is named,
-has a limit with unit and source, and is evaluated even when an earlier one
-refused, so that a refusal tells everything. Missing input refuses. Exits do
-not come here: nothing refuses an exit.
+Before it stand the signal, the desk's state and sizing; after it the order
+gateway. Every rule is named, has a limit with unit and source (`RiskLimits`),
+and is evaluated even when an earlier one refused, so that a refusal tells
+everything. Missing input refuses. Exits do not come here: nothing refuses an
+exit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
-from greenlight.domain.audit import Figure
-from greenlight.domain.market import Quote, Session
-from greenlight.domain.orders import round_price
-from greenlight.domain.positions import Position
+from greenlight.domain.audit import Figure, known_figure
+from greenlight.domain.correlation import SESSIONS, Correlation, correlation
+from greenlight.domain.desk_state import DeskState, RiskLimits, finite
+from greenlight.domain.halts import drawdown_frac, is_drawdown_kept, is_loss_kept, loss_usd
+from greenlight.domain.market import Unavailable
 from greenlight.domain.signals import Signal
+from greenlight.domain.sizing import Sized, size
 
-CONFIDENCE_SCALE: Final = {1: 0.5, 2: 0.625, 3: 0.75, 4: 0.875, 5: 1.0}
-"""Share of the full risk that each confidence may take."""
-_MAX_PRICE_USD: Final = 1e7
-"""No US share has traded above this; a higher price is corrupt."""
-_MAX_TARGET_FRAC: Final = 10.0
-"""A target further away than this is corrupt."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RiskLimits:
-    """Limits of the chain. Sources: the desk's seeds unless said otherwise.
-
-    `risk_frac`: equity at risk a trade, at the stop, at most (2%).
-    `atr_multiple`: distance in ATRs that sizing allows for at least (2).
-    `max_positions`: positions and working entries together (5).
-    `max_weight_frac`: cost of one position over equity, at most; one fifth, so
-    that five positions fit into the cash.
-    `max_quote_age_s`: older quotes decide nothing (90 s: one missed minute).
-    `max_spread_frac`: wider quotes decide nothing (2%).
-    `entry_slack_bps`: how far above the ask an entry's limit may lie (5).
-    """
-
-    risk_frac: float = 0.02
-    atr_multiple: float = 2.0
-    max_positions: int = 5
-    max_weight_frac: float = 0.20
-    max_quote_age_s: float = 90.0
-    max_spread_frac: float = 0.02
-    entry_slack_bps: float = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeskState:
-    """What the chain looks at besides the signal; None is "not known" and refuses.
-
-    `entry_symbols` have an entry order that is not finished; `entry_usd` is
-    what those may still cost.
-    """
-
-    now: datetime
-    session: Session | None
-    quote: Quote | None
-    equity_usd: Decimal | None
-    buying_power_usd: Decimal | None
-    positions: Sequence[Position]
-    entry_symbols: Sequence[str]
-    entry_usd: Decimal
-    halts: Sequence[str]
+_MINUTE: Final = timedelta(minutes=1)
+_HOUR: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,23 +39,16 @@ class RuleResult:
     unit: str
     is_moot: bool = False
     """Refused because the desk already holds or wants what the signal asks for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sized:
-    """An approved entry: whole shares, limit price, and the plan's prices."""
-
-    qty: int
-    limit_price: Decimal
-    stop_price: Decimal
-    target_price: Decimal
+    note: str | None = None
+    """What a person should know of the value, such as why there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskVerdict:
-    """Every rule's result, and the sized entry where all passed."""
+    """Every rule's result, what the size came to, and the entry: that size where all passed."""
 
     rules: tuple[RuleResult, ...]
+    sized: Sized | None
     entry: Sized | None
 
     @property
@@ -107,12 +57,7 @@ class RiskVerdict:
         return tuple(r for r in self.rules if not r.is_passed)
 
 
-_Rule = Callable[[Signal, DeskState, RiskLimits, "Sized | None"], RuleResult]
-
-
-def _finite(value: Decimal | None) -> Decimal | None:
-    # Comparing a Decimal NaN raises; what is not a number is not known.
-    return value if value is not None and value.is_finite() else None
+_Rule = Callable[[Signal, DeskState, RiskLimits, Sized | None], RuleResult]
 
 
 def _not_halted(_: Signal, state: DeskState, __: RiskLimits, ___: Sized | None) -> RuleResult:
@@ -156,7 +101,7 @@ def _tight_spread(_: Signal, state: DeskState, limits: RiskLimits, __: Sized | N
 
 def _one_a_symbol(signal: Signal, state: DeskState, _: RiskLimits, __: Sized | None) -> RuleResult:
     held = [p.symbol for p in state.positions if p.symbol == signal.symbol]
-    wanted = [s for s in state.entry_symbols if s == signal.symbol]
+    wanted = [s for s in state.entries if s == signal.symbol]
     count = len(held) + len(wanted)
     return RuleResult(
         rule="one_position_a_symbol",
@@ -169,7 +114,7 @@ def _one_a_symbol(signal: Signal, state: DeskState, _: RiskLimits, __: Sized | N
 
 
 def _max_positions(_: Signal, state: DeskState, limits: RiskLimits, __: Sized | None) -> RuleResult:
-    symbols = {p.symbol for p in state.positions} | set(state.entry_symbols)
+    symbols = {p.symbol for p in state.positions} | set(state.entries)
     return RuleResult(
         rule="max_positions",
         is_passed=len(symbols) < limits.max_positions,
@@ -192,7 +137,7 @@ def _whole_share(_: Signal, __: DeskState, ___: RiskLimits, entry: Sized | None)
 def _risk_a_trade(
     _: Signal, state: DeskState, limits: RiskLimits, entry: Sized | None
 ) -> RuleResult:
-    risk, equity = None, _finite(state.equity_usd)
+    risk, equity = None, finite(state.equity_usd)
     if entry is not None and equity is not None and equity > 0:
         at_stop = entry.qty * (entry.limit_price - entry.stop_price)
         risk = float(at_stop / equity)
@@ -207,8 +152,8 @@ def _risk_a_trade(
 
 def _buying_power(_: Signal, state: DeskState, __: RiskLimits, entry: Sized | None) -> RuleResult:
     # The broker reserves working entries by itself; an unresolved one it may not know yet.
-    power = _finite(state.buying_power_usd)
-    cost = None if entry is None else entry.qty * entry.limit_price
+    power = finite(state.buying_power_usd)
+    cost = None if entry is None else _cost_usd(entry)
     return RuleResult(
         rule="buying_power",
         is_passed=power is not None and cost is not None and cost <= power,
@@ -219,9 +164,8 @@ def _buying_power(_: Signal, state: DeskState, __: RiskLimits, entry: Sized | No
 
 
 def _cash_only(_: Signal, state: DeskState, __: RiskLimits, entry: Sized | None) -> RuleResult:
-    equity = _finite(state.equity_usd)
-    exposure = sum((p.cost_usd for p in state.positions), Decimal(0)) + state.entry_usd
-    total = None if entry is None else exposure + entry.qty * entry.limit_price
+    equity = finite(state.equity_usd)
+    total = None if entry is None else _exposure_usd(state) + _cost_usd(entry)
     return RuleResult(
         rule="no_leverage",
         is_passed=equity is not None and total is not None and total <= equity,
@@ -231,55 +175,158 @@ def _cash_only(_: Signal, state: DeskState, __: RiskLimits, entry: Sized | None)
     )
 
 
+def _exposure_usd(state: DeskState, sector: str | None = None) -> Decimal:
+    """What is held has cost and what is wanted may cost, in one sector or in all."""
+    costs = [(p.symbol, p.cost_usd) for p in state.positions] + list(state.entries.items())
+    counted = (cost for symbol, cost in costs if sector in (None, state.sector(symbol)))
+    return sum(counted, Decimal(0))
+
+
+def _cost_usd(entry: Sized) -> Decimal:
+    return entry.qty * entry.limit_price
+
+
+def _sector_cap(
+    signal: Signal, state: DeskState, limits: RiskLimits, entry: Sized | None
+) -> RuleResult:
+    weight, equity, sector = None, finite(state.equity_usd), state.sector(signal.symbol)
+    if entry is not None and equity is not None and equity > 0:
+        weight = (_exposure_usd(state, sector) + _cost_usd(entry)) / equity
+    limit = Decimal(repr(limits.max_sector_frac))
+    return RuleResult(
+        rule="sector_cap",
+        is_passed=weight is not None and weight <= limit,
+        value=None if weight is None else float(weight),
+        limit=limits.max_sector_frac,
+        unit="frac of equity",
+        note=sector,
+    )
+
+
+def _price_sanity(
+    signal: Signal, state: DeskState, limits: RiskLimits, _: Sized | None
+) -> RuleResult:
+    # An overnight split or a corrupt close leaves the signal's stop and ATR wrong too.
+    quote, reference, move = state.quote, signal.reference_price, None
+    if quote is not None and math.isfinite(reference) and reference > 0 and quote.ask > 0:
+        move = abs(quote.ask / reference - 1)
+    return RuleResult(
+        rule="price_sanity",
+        is_passed=move is not None and move <= limits.max_price_move_frac,
+        value=move,
+        limit=limits.max_price_move_frac,
+        unit="frac",
+    )
+
+
+def _sound_history(signal: Signal, state: DeskState, _: RiskLimits, __: Sized | None) -> RuleResult:
+    found = state.returns.get(signal.symbol, Unavailable("the daily history is not known"))
+    reason = found.reason if isinstance(found, Unavailable) else None
+    return RuleResult(
+        rule="sound_history",
+        is_passed=reason is None,
+        value=None if isinstance(found, Unavailable) else len(found),
+        limit=None,
+        unit="daily returns",
+        note=reason,
+    )
+
+
+def _pair(state: DeskState, first: str, second: str) -> Correlation | Unavailable:
+    histories = []
+    for symbol in (first, second):
+        found = state.returns.get(symbol, Unavailable("the daily history is not known"))
+        if isinstance(found, Unavailable):
+            return Unavailable(f"{symbol}: {found.reason}")
+        histories.append(found)
+    return correlation(*histories)
+
+
+def _correlation(
+    signal: Signal, state: DeskState, limits: RiskLimits, _: Sized | None
+) -> RuleResult:
+    others = sorted(({p.symbol for p in state.positions} | set(state.entries)) - {signal.symbol})
+    found = [(symbol, _pair(state, signal.symbol, symbol)) for symbol in others]
+    known = [(symbol, pair) for symbol, pair in found if isinstance(pair, Correlation)]
+    highest = max((pair.estimate for _, pair in known), default=None)
+    is_low = highest is None or highest <= limits.max_correlation
+    notes = [pair.reason for _, pair in found if isinstance(pair, Unavailable)]
+    for symbol, pair in known:
+        short = f", short: {pair.returns} of {SESSIONS} returns" if pair.is_short else ""
+        notes.append(f"{symbol} {pair.estimate:.2f} (unshrunk {pair.sample:.2f}{short})")
+    return RuleResult(
+        rule="correlation",
+        is_passed=len(known) == len(found) and is_low,
+        value=highest,
+        limit=limits.max_correlation,
+        unit="correlation",
+        note="; ".join(notes) or "nothing else is held",
+    )
+
+
+def _daily_loss(_: Signal, state: DeskState, limits: RiskLimits, __: Sized | None) -> RuleResult:
+    loss = loss_usd(state.equity_usd, state.loss_base_usd)
+    return RuleResult(
+        rule="daily_loss",
+        is_passed=is_loss_kept(loss, limits),
+        value=None if loss is None else float(loss),
+        limit=limits.max_daily_loss_usd,
+        unit="USD",
+    )
+
+
+def _drawdown(_: Signal, state: DeskState, limits: RiskLimits, __: Sized | None) -> RuleResult:
+    fall = drawdown_frac(state.equity_usd, state.high_usd)
+    return RuleResult(
+        rule="drawdown",
+        is_passed=is_drawdown_kept(fall, limits),
+        value=None if fall is None else float(fall),
+        limit=limits.max_drawdown_frac,
+        unit="frac of the 30-day high",
+    )
+
+
+def _rate(rule: str, state: DeskState, window: timedelta, limit: int) -> RuleResult:
+    recent = state.recent_entries
+    count = None if recent is None else sum(state.now - at < window for at in recent)
+    return RuleResult(
+        rule=rule,
+        is_passed=count is not None and count < limit,
+        value=count,
+        limit=limit,
+        unit="entries before this one",
+    )
+
+
+def _minute_rate(_: Signal, state: DeskState, limits: RiskLimits, __: Sized | None) -> RuleResult:
+    return _rate("entries_a_minute", state, _MINUTE, limits.max_entries_a_minute)
+
+
+def _hour_rate(_: Signal, state: DeskState, limits: RiskLimits, __: Sized | None) -> RuleResult:
+    return _rate("entries_an_hour", state, _HOUR, limits.max_entries_an_hour)
+
+
 CHAIN: Final[tuple[_Rule, ...]] = (
     _not_halted,
     _session_open,
     _fresh_quote,
     _tight_spread,
+    _price_sanity,
+    _sound_history,
     _one_a_symbol,
     _max_positions,
+    _minute_rate,
+    _hour_rate,
+    _daily_loss,
+    _drawdown,
+    _correlation,
     _whole_share,
     _risk_a_trade,
+    _sector_cap,
     _buying_power,
     _cash_only,
 )
 """The rules in their order."""
-
-
-def size(signal: Signal, state: DeskState, limits: RiskLimits) -> Sized | None:
-    """Whole shares and prices for a signal, or None where an input is missing.
-
-    Notes
-    -----
-    ``qty = floor(equity * risk_frac * scale / max(atr_multiple * ATR, entry - stop))``,
-    and not more than `max_weight_frac` of equity buys. Everything rounds down.
-    The stop is rounded up and so never lies further away than asked.
-    """
-    quote, equity = state.quote, _finite(state.equity_usd)
-    inputs = (signal.atr_usd, signal.stop_frac, signal.target_frac)
-    if quote is None or equity is None or equity <= 0 or not all(map(math.isfinite, inputs)):
-        return None
-    if not (0 < quote.ask <= _MAX_PRICE_USD and 0 < signal.stop_frac < 1):
-        return None
-    if not 0 < signal.target_frac <= _MAX_TARGET_FRAC:
-        return None
-    if signal.atr_usd < 0 or signal.confidence not in CONFIDENCE_SCALE:
-        return None
-    limit_price = round_price(quote.ask * (1 + limits.entry_slack_bps / 1e4), up=True)
-    stop_price = round_price(quote.ask * (1 - signal.stop_frac), up=True)
-    target_price = round_price(quote.ask * (1 + signal.target_frac))
-    distance = max(Decimal(repr(limits.atr_multiple * signal.atr_usd)), limit_price - stop_price)
-    if distance <= 0 or target_price <= limit_price:
-        return None
-    scale = Decimal(repr(CONFIDENCE_SCALE[signal.confidence]))
-    by_risk = equity * Decimal(repr(limits.risk_frac)) * scale / distance
-    by_weight = equity * Decimal(repr(limits.max_weight_frac)) / limit_price
-    return Sized(
-        qty=int(min(by_risk, by_weight)),
-        limit_price=limit_price,
-        stop_price=stop_price,
-        target_price=target_price,
-    )
 
 
 def judge(signal: Signal, state: DeskState, limits: RiskLimits) -> RiskVerdict:
@@ -290,24 +337,27 @@ def judge(signal: Signal, state: DeskState, limits: RiskLimits) -> RiskVerdict:
     RiskVerdict
         With `entry` set only if every rule passed.
     """
-    entry = size(signal, state, limits)
-    rules = tuple(rule(signal, state, limits, entry) for rule in CHAIN)
-    return RiskVerdict(rules=rules, entry=entry if all(r.is_passed for r in rules) else None)
+    sized = size(signal, state, limits)
+    rules = tuple(rule(signal, state, limits, sized) for rule in CHAIN)
+    is_passed = all(rule.is_passed for rule in rules)
+    return RiskVerdict(rules=rules, sized=sized, entry=sized if is_passed else None)
 
 
 def verdict_figures(verdict: RiskVerdict) -> dict[str, Figure]:
     """The chain's findings as figures of a decision: `rule`, `rule.limit`, `rule.passed`.
 
+    Also `rule.note` where there is one, and what the size came from (`size.…`).
     A figure that is not a number is None: unknown.
     """
     figures: dict[str, Figure] = {}
+    if verdict.sized is not None:
+        figures["size.risk_frac"] = verdict.sized.risk_frac
+        figures["size.confidence_scale"] = verdict.sized.confidence_scale
+        figures["size.volatility_scale"] = verdict.sized.volatility_scale
     for result in verdict.rules:
         figures[result.rule] = known_figure(result.value)
         figures[f"{result.rule}.limit"] = known_figure(result.limit)
         figures[f"{result.rule}.passed"] = result.is_passed
+        if result.note is not None:
+            figures[f"{result.rule}.note"] = result.note
     return figures
-
-
-def known_figure(value: Figure) -> Figure:
-    """The figure, or None for NaN and infinity, which a decision's row cannot hold."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -116,6 +116,20 @@ def test_resume_when_halted_then_all_lifted_with_a_decision(store: Store) -> Non
     assert len(store.decisions()) == 3
 
 
+def test_lifted_halts_when_some_were_lifted_then_those_since_in_order(store: Store) -> None:
+    store.halt(at=minute(0), until=None, reason="drawdown: deep")
+    assert store.lifted_halts(minute(0)) == []
+    store.resume(at=minute(1), reason="looked at it")
+    store.halt(at=minute(2), until=minute(60), reason="daily_loss: much")
+    store.resume(at=minute(3), reason="again")
+    found = store.lifted_halts(minute(1))
+    assert [(h.reason, h.lifted_at, h.lifted_reason) for h in found] == [
+        ("drawdown: deep", minute(1), "looked at it"),
+        ("daily_loss: much", minute(3), "again"),
+    ]
+    assert [h.reason for h in store.lifted_halts(minute(2))] == ["daily_loss: much"]
+
+
 def test_strategy_states_when_saved_again_then_replaced(store: Store) -> None:
     first = StrategyState(strategy="A", symbol="AAPL", at=T0, values=(1 / 3, -0.0, 2.0))
     other = StrategyState(strategy="A", symbol="AA", at=T0, values=())

@@ -11,13 +11,16 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from cluster import cli_facts, services
+from cluster import cli_facts, cli_halts, services
 from cluster.desk_file import DeskFile
+from cluster.processes import StartError
 from greenlight.adapters.timescale import TimescaleStore, migrate
+from greenlight.domain.audit import DecisionKind
 from tests.sample_desk import SampleDesk
 
 APP = typer.Typer()
 cli_facts.register(APP)
+cli_halts.register(APP)
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +144,30 @@ def test_audit_verify_when_a_row_was_changed_then_it_is_named_and_exit_code_1(
     assert json.loads(result.stdout)["first_broken"]["seq"] == 5
     assert "row 5" in text.stdout
     assert invoke(run, "audit verify").exit_code == 0
+
+
+def test_resume_when_halted_then_lifted_with_a_row_and_told(run: CliRunner, home: Path) -> None:
+    desk = DeskFile.read(home)
+    assert desk is not None
+    store = TimescaleStore(desk.database_url)
+    now = datetime(2008, 2, 6, 16, 30, tzinfo=UTC)
+    reason = "drawdown: 10.20% below the 30-day high"
+    store.halt(at=now, until=None, reason=reason)
+    try:
+        assert json.loads(invoke(run, "status --json").stdout)["halts"][0]["reason"] == reason
+        empty = run.invoke(APP, ["resume", "--reason", "  "])
+        assert isinstance(empty.exception, StartError)
+        assert invoke(run, "resume").exit_code == 2
+        lifted = run.invoke(APP, ["resume", "--reason", "looked  at it"])
+        assert (lifted.exit_code, lifted.stdout) == (0, f"lifted: {reason}\n")
+        assert store.halts_in_force(now) == []
+        (row,) = store.decisions(kind=DecisionKind.RESUME)
+        assert (row.decision.reason, row.decision.figures["lifted"]) == ("looked at it", 1)
+        again = invoke(run, "resume --reason why --json")
+        assert again.exit_code == 1
+        assert json.loads(again.stdout) == {"lifted": 0, "halts": []}
+    finally:
+        store.close()
 
 
 def test_trades_when_the_desk_has_stopped_then_its_store_is_looked_at_all_the_same(

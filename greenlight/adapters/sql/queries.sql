@@ -250,6 +250,11 @@ INSERT INTO halts (at, until, reason) VALUES (%(at)s, %(until)s, %(reason)s);
 SELECT halt_id, at, until, reason, lifted_at, lifted_reason
 FROM halts WHERE lifted_at IS NULL AND (until IS NULL OR until > %(now)s) ORDER BY halt_id;
 
+-- name: lifted_halts
+-- Halts that a person lifted from an instant on.
+SELECT halt_id, at, until, reason, lifted_at, lifted_reason
+FROM halts WHERE lifted_at >= %(start)s ORDER BY lifted_at, halt_id;
+
 -- name: lift_halts
 -- Lift all halts in force.
 UPDATE halts SET lifted_at = %(at)s, lifted_reason = %(reason)s

@@ -15,6 +15,7 @@ from greenlight.domain.audit import DecisionKind
 from greenlight.domain.market import Split, Tick
 from greenlight.domain.orders import Execution, OrderStatus, Role, Side
 from greenlight.ports import (
+    EquityMark,
     TradeStreamOpened,
     TradeUpdate,
 )
@@ -65,6 +66,73 @@ def test_take_quotes_when_some_are_bad_then_refused_counted_and_not_recorded(
         "absurd": 1,
     }
     assert rig.stored_quotes() == good
+
+
+def test_take_quotes_when_some_are_bad_then_stored_and_told_once_a_kind_and_session(
+    start: Start,
+) -> None:
+    rig = start()
+    rig.step(quote(100.0, at=later(1)), at=later(60))
+    for second in (61, 62, 63):
+        rig.step(quote(150.0, at=later(second)), at=later(second))
+    rig.step(quote(100.0, at=later(1)), at=later(64))
+    rows = rig.around.decisions(DecisionKind.DATA)
+    assert [(r.symbol, r.reason) for r in rows] == [("AAPL", "absurd"), ("AAPL", "duplicate")]
+    assert rows[0].figures["bid"] == 150.0
+    assert rows[0].figures["last.bid"] == 100.0
+    assert len(rig.around.notifier.alerts) == 2
+    rig.stored_quotes()
+    counts = rig.around.decisions(DecisionKind.DATA)[2:]
+    assert [(r.reason, r.figures["count"]) for r in counts] == [("absurd", 3), ("duplicate", 1)]
+    tomorrow = T0 + timedelta(days=1)
+    rig.step(quote(100.0, at=tomorrow), quote(150.0, at=tomorrow), at=tomorrow)
+    assert len(rig.around.notifier.alerts) == 3
+
+
+def test_take_quotes_when_the_last_price_came_over_rest_then_the_stream_may_repeat_it(
+    start: Start,
+) -> None:
+    rig = Rig()
+    fill_entry(rig)
+    known = quote(100.0, at=later(50))
+    rig.data.latest["AAPL"] = known
+    start(rig)
+    rig.step(quote(99.9, at=later(40)), known, at=later(60))
+    assert rig.hub.status()["refused"] == {}
+    assert rig.stored_quotes() == [quote(99.9, at=later(40)), known]
+
+
+# -- equity against its limits
+
+
+def test_note_when_the_day_has_lost_500_dollars_then_entries_are_halted_and_exits_are_not(
+    start: Start,
+) -> None:
+    rig = start()
+    rig.store.write_equity(
+        [
+            EquityMark(
+                at=later(-60 * 60 * 66),
+                equity_usd=Decimal(100_000),
+                cash_usd=Decimal(100_000),
+                exposure_usd=Decimal(0),
+                source="broker",
+            )
+        ]
+    )
+    rig.step(*fill_entry(rig, 200), quote(100.0, at=later(1)), at=later(60))
+    rig.step(quote(97.51, at=later(61)), at=later(120))
+    assert rig.store.halts_in_force(later(120)) == []
+    rig.step(quote(97.48, at=later(121)), at=later(180))
+    (halt,) = rig.store.halts_in_force(later(180))
+    assert halt.until == later(180) + timedelta(hours=24)
+    assert halt.reason.startswith("daily_loss: 502.00 USD")
+    rig.step(quote(96.0, at=later(181)), at=later(240))
+    assert len(rig.store.halts_in_force(later(240))) == 1
+    rig.step(quote(94.9, at=later(241)), at=later(300))
+    (row,) = rig.around.decisions(DecisionKind.EXIT)
+    assert row.reason == "stop"
+    assert len(rig.around.decisions(DecisionKind.HALT)) == 1
 
 
 def test_take_quotes_when_a_bad_one_is_below_the_stop_then_nothing_is_sold(start: Start) -> None:

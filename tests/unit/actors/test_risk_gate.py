@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
+import numpy as np
 import pytest
 
 from actors.links import SignalSeen
 from actors.risk_gate import RiskGate
 from greenlight.domain.audit import Decision, DecisionKind, Verdict
+from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.ledger import exit_plan
-from greenlight.domain.market import Quote
-from greenlight.domain.orders import OrderIntent, OrderStatus, Role, Unresolved
-from greenlight.domain.risk import RiskLimits
+from greenlight.domain.market import Quote, sessions_between
+from greenlight.domain.orders import Execution, OrderIntent, OrderStatus, Role, Side, Unresolved
 from greenlight.domain.signals import Signal
-from greenlight.ports import StoreUnavailable
+from greenlight.ports import EquityMark, StoreUnavailable
+from greenlight.testing_broker import FakeMarketData
 from tests.actor_cases import DESK, T0, Surroundings, later, quote, signal
+from tests.risk_cases import bar, daily_bars, returns
+
+SYMBOLS = ("AAPL", "A", "B", "C", "D", "E", "F")
+# One sector each, so that the cap of a sector does not bind before the others.
+SECTORS = {symbol: f"sector {symbol}" for symbol in SYMBOLS}
 
 
 @pytest.fixture
@@ -26,12 +35,26 @@ def around() -> Surroundings:
     return Surroundings()
 
 
-def gate(around: Surroundings, now: datetime = T0) -> RiskGate:
+def history() -> FakeMarketData:
+    return FakeMarketData(bars=[bar for symbol in SYMBOLS for bar in daily_bars(symbol)])
+
+
+def gate(
+    around: Surroundings,
+    now: datetime = T0,
+    data: FakeMarketData | None = None,
+    **options: Any,
+) -> RiskGate:
+    limits = options.pop("limits", RiskLimits())
     return RiskGate(
         store=around.store,
         broker=around.broker,
+        market_data=data or history(),
+        notifier=around.notifier,
         desk=DESK,
-        limits=RiskLimits(),
+        limits=limits,
+        sectors=SECTORS,
+        **options,
         entry_timeout_s=300,
         now=now,
         sleep=around.sleep,
@@ -77,7 +100,9 @@ def test_judge_when_held_for_no_session_then_left_before_todays_close(
     now: datetime, exit_by: datetime, around: Surroundings
 ) -> None:
     wish = signal(hold_sessions=0, at=now)
-    gate(around, now).judge([seen(wish, quote(99.98, at=now))], now)
+    days = [s.day for s in sessions_between(date(2013, 7, 1), now.date())][:-1]
+    swings = [bar("AAPL", day, 100.0, 99.0 + number % 3) for number, day in enumerate(days)]
+    gate(around, now, FakeMarketData(bars=swings)).judge([seen(wish, quote(99.98, at=now))], now)
     assert exit_plan(entries(around)[-1]).exit_by == exit_by
 
 
@@ -330,3 +355,173 @@ def test_start_when_orders_of_monitors_are_open_then_not_touched(around: Surroun
     around.enter()
     gate(around, T0 + timedelta(days=1))
     assert [i.role for i in around.broker.submitted] == [Role.ENTRY]
+
+
+# -- what a judgement reads
+
+
+def refuse_reasons(around: Surroundings) -> str:
+    return entries(around)[-1].reason
+
+
+def closes(around: Surroundings, *equities: str) -> None:
+    """Marks at the closes of the last sessions, the latest on Friday."""
+    marks = [
+        EquityMark(
+            at=datetime(2013, 10, 4, 20, 5, tzinfo=UTC) - timedelta(days=back),
+            equity_usd=Decimal(equity),
+            cash_usd=Decimal(equity),
+            exposure_usd=Decimal(0),
+            source="broker",
+        )
+        for back, equity in enumerate(reversed(equities))
+    ]
+    around.store.write_equity(marks)
+
+
+def test_judge_when_a_day_lost_500_dollars_then_refused_and_halted_for_24_hours(
+    around: Surroundings,
+) -> None:
+    closes(around, "100500")
+    gate(around).judge([seen()], T0)
+    assert refuse_reasons(around) == "daily_loss"
+    (halt,) = around.store.halts_in_force(T0)
+    assert (halt.at, halt.until) == (T0, T0 + timedelta(hours=24))
+    assert halt.reason.startswith("daily_loss: 500.00 USD")
+    assert len(around.notifier.alerts) == 1
+    # The next gate knows it, the loss is gone, and only time lifts it.
+    successor = gate(around, later(1))
+    around.store.write_equity([])
+    successor.judge([seen(signal("A"))], later(1))
+    assert "not_halted" in refuse_reasons(around)
+    assert around.store.halts_in_force(T0 + timedelta(hours=24)) == []
+
+
+def test_judge_when_a_person_lifted_the_drawdown_then_counted_anew_and_taken(
+    around: Surroundings,
+) -> None:
+    closes(around, "112000", "100200")
+    desk = gate(around)
+    desk.judge([seen()], T0)
+    assert refuse_reasons(around) == "drawdown"
+    (halt,) = around.store.halts_in_force(T0 + timedelta(days=100))
+    assert halt.until is None
+    mark = EquityMark(
+        at=later(30),
+        equity_usd=Decimal(100_000),
+        cash_usd=Decimal(100_000),
+        exposure_usd=Decimal(0),
+        source="desk",
+    )
+    around.store.write_equity([mark])
+    assert around.store.resume(at=later(60), reason="looked at it") == 1
+    desk.judge([seen(signal("A"), quote(99.98, symbol="A", at=later(90)))], later(90))
+    assert entries(around)[-1].verdict is Verdict.TAKEN
+
+
+def test_judge_when_the_broker_gives_no_history_then_refused_until_it_does(
+    around: Surroundings,
+) -> None:
+    data = history()
+    data.up = False
+    desk = gate(around, data=data)
+    desk.judge([seen()], T0)
+    assert refuse_reasons(around) == "sound_history"
+    assert around.decisions(DecisionKind.DATA) == []
+    data.up = True
+    desk.judge([seen(signal("A"))], T0)
+    assert entries(around)[-1].verdict is Verdict.TAKEN
+
+
+def test_judge_when_a_history_has_a_gap_then_refused_stored_and_told_once(
+    around: Surroundings,
+) -> None:
+    data = history()
+    data.history = [b for b in data.history if b.symbol != "AAPL" or b.start.day != 25]
+    desk = gate(around, data=data)
+    for strategy in ("a", "b", "c"):
+        desk.judge([seen(signal(strategy=strategy))], T0)
+    assert "sound_history" in refuse_reasons(around)
+    (row,) = around.decisions(DecisionKind.DATA)
+    assert (row.symbol, row.verdict) == ("AAPL", Verdict.REFUSED)
+    assert row.reason.startswith("gap: 2 session(s) missing")
+    assert len(around.notifier.alerts) == 1
+    desk.sweep(datetime(2013, 10, 7, 20, 5, tzinfo=UTC))
+    assert around.decisions(DecisionKind.DATA)[-1].figures["count"] == 3
+    # Another gate in the same session does not tell it again.
+    gate(around, later(1), data=data).judge([seen(signal(strategy="d"))], later(1))
+    assert len(around.notifier.alerts) == 1
+
+
+def test_judge_when_held_symbol_moves_alike_then_refused_with_the_figure(
+    around: Surroundings,
+) -> None:
+    data = history()
+    twins = [replace(b, symbol="A") for b in data.history if b.symbol == "AAPL"]
+    data.history = [b for b in data.history if b.symbol != "A"] + twins
+    around.enter(symbol="A")
+    gate(around, data=data).judge([seen()], T0)
+    row = entries(around)[-1]
+    assert row.reason == "correlation"
+    assert float(str(row.figures["correlation"])) > 0.99
+    assert "A 1.00" in str(row.figures["correlation.note"])
+
+
+def test_judge_when_entries_came_too_fast_then_refused_also_after_a_restart(
+    around: Surroundings,
+) -> None:
+    limits = RiskLimits(max_entries_a_minute=2)
+    gate(around, limits=limits).judge([seen(), seen(signal("A"))], T0)
+    gate(around, later(59), limits=limits).judge([seen(signal("B"))], later(59))
+    assert refuse_reasons(around) == "entries_a_minute"
+    fresh = quote(99.98, symbol="C", at=later(60))
+    gate(around, later(60), limits=limits).judge([seen(signal("C"), fresh)], later(60))
+    assert entries(around)[-1].verdict is Verdict.TAKEN
+
+
+def test_judge_when_twice_the_volatility_is_expected_then_half_the_size(
+    around: Surroundings,
+) -> None:
+    recent = float(np.std(list(returns("AAPL").values()), ddof=1)) * math.sqrt(252)
+    gate(around, forecast=lambda _, __: 2 * recent).judge([seen(signal(atr_usd=10.0))], T0)
+    figures = entries(around)[-1].figures
+    assert figures["qty"] == 50
+    assert figures["size.volatility_scale"] == pytest.approx(0.5)
+    assert (figures["size.risk_frac"], figures["size.confidence_scale"]) == (0.02, 1.0)
+
+
+def test_judge_when_the_expected_volatility_leaves_no_share_then_refused_with_its_figures(
+    around: Surroundings,
+) -> None:
+    gate(around, forecast=lambda _, __: 1e6).judge([seen()], T0)
+    (row,) = entries(around)
+    assert row.reason == "at_least_one_share"
+    assert 0 < float(str(row.figures["size.volatility_scale"])) < 1e-5
+
+
+@pytest.mark.parametrize(("last", "risk"), [("105", 0.02), ("99", 0.01)])
+def test_judge_when_ten_trades_in_a_row_were_won_then_twice_the_base(
+    around: Surroundings, last: str, risk: float
+) -> None:
+    # A loser, then ten trades of which the last one decides.
+    for number, price in enumerate(["99", *["105"] * 9, last]):
+        at = T0 - timedelta(days=1, minutes=60 - number)
+        around.enter(symbol="A", at=at)
+        sold = Execution(
+            execution_id=f"x{number}",
+            order_id=f"by-hand-{number}",
+            client_order_id=None,
+            symbol="A",
+            side=Side.SELL,
+            qty=10,
+            price=Decimal(price),
+            cum_qty=10,
+            at=at,
+        )
+        around.store.book_fill(sold, Decimal(0))
+    around.broker.hold("A", 0, "100")
+    around.clock.set(T0)
+    limits = RiskLimits(base_risk_frac=0.01)
+    gate(around, limits=limits).judge([seen(signal(atr_usd=10.0))], T0)
+    assert entries(around)[-1].verdict is Verdict.TAKEN
+    assert entries(around)[-1].figures["size.risk_frac"] == risk

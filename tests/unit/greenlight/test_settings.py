@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from greenlight.domain.risk import RiskLimits
+from greenlight.domain.desk_state import RiskLimits
 from greenlight.settings import SettingsError, load_settings
 
 
@@ -24,9 +24,11 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_load_when_nothing_is_set_then_limits_of_the_seeds() -> None:
     settings = load_settings()
-    assert settings.limits() == RiskLimits(
-        risk_frac=0.02, atr_multiple=2.0, max_positions=5, max_weight_frac=0.20
-    )
+    limits = settings.limits()
+    assert limits == RiskLimits()
+    assert (limits.risk_frac, limits.max_positions, limits.max_weight_frac) == (0.02, 5, 0.20)
+    assert (limits.max_daily_loss_usd, limits.max_drawdown_frac) == (500, 0.10)
+    assert (limits.max_correlation, limits.winners_to_raise) == (0.8, 10)
     assert (settings.stop_frac, settings.hold_sessions) == (0.05, 3)
     assert settings.database_url is None
 
@@ -55,6 +57,16 @@ def test_load_when_command_line_says_otherwise_then_it_wins(
         ("RISK_FRAC", "0.021"),
         ("RISK_FRAC", "0"),
         ("RISK_FRAC", "nan"),
+        ("BASE_RISK_FRAC", "0.03"),
+        ("WINNERS_TO_RAISE", "9"),
+        ("MAX_DAILY_LOSS_USD", "500.01"),
+        ("MAX_DRAWDOWN_FRAC", "0.11"),
+        ("MAX_CORRELATION", "0.81"),
+        ("MAX_PRICE_MOVE_FRAC", "0.21"),
+        ("MAX_SECTOR_FRAC", "1.1"),
+        ("MAX_ENTRIES_A_MINUTE", "0"),
+        ("MAX_ENTRIES_AN_HOUR", "0"),
+        ("SECTORS", "AAPL"),
         ("STOP_FRAC", "0.051"),
         ("MAX_POSITIONS", "6"),
         ("HOLD_SESSIONS", "4"),
@@ -145,6 +157,16 @@ def test_change_when_loaded_then_frozen() -> None:
         {"atr_multiple": 3.0},
         {"max_positions": 4},
         {"max_weight_frac": 0.1},
+        {"base_risk_frac": 0.01},
+        {"winners_to_raise": 12},
+        {"max_sector_frac": 0.4},
+        {"max_daily_loss_usd": 250.0},
+        {"max_drawdown_frac": 0.05},
+        {"max_correlation": 0.7},
+        {"max_entries_a_minute": 5},
+        {"max_entries_an_hour": 20},
+        {"max_price_move_frac": 0.1},
+        {"sectors": "AAPL=Energy"},
         {"entry_timeout_s": 60.0},
     ],
 )
@@ -157,3 +179,10 @@ def test_fingerprint_when_a_decisive_setting_changes_then_another(
 def test_fingerprint_when_only_the_place_changes_then_same() -> None:
     moved = load_settings(home="/elsewhere", exchange_port=0, desk="other")
     assert moved.fingerprint() == load_settings().fingerprint()
+
+
+def test_load_when_sectors_are_given_then_symbol_by_symbol(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GREENLIGHT_SECTORS", "aapl=Information Technology, spy = Funds")
+    assert load_settings().sectors == {"AAPL": "Information Technology", "SPY": "Funds"}

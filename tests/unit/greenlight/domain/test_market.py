@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -54,7 +55,14 @@ def test_refuse_quote_when_it_is_the_first_then_by_its_own_prices(
 def test_refuse_quote_when_older_than_the_last_then_out_of_order() -> None:
     last = quote(100, 100.1)
     assert quote_refusal(quote(100, 100.1, T0 - timedelta(microseconds=1)), last) == "out_of_order"
-    assert quote_refusal(quote(100, 100.1, T0), last) is None
+    assert quote_refusal(quote(100, 100.2, T0), last) is None
+
+
+def test_refuse_quote_when_it_is_the_last_one_again_then_duplicate() -> None:
+    last = quote(100, 100.1)
+    assert quote_refusal(quote(100, 100.1), last) == "duplicate"
+    assert quote_refusal(replace(last, ask_size=200), last) is None
+    assert quote_refusal(replace(last, at=T0 + timedelta(microseconds=1)), last) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,130 @@
+"""Equity against its limits: what the risk chain judges by, and the halts that follow.
+
+Before it stand the broker's marks at each close and whoever knows equity now
+(market data every minute, the risk gate at every signal); after it the halts in
+the store, which stop entries and never an exit.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from greenlight.domain.desk_state import RiskLimits, finite
+from greenlight.domain.halts import (
+    DAILY_LOSS,
+    DRAWDOWN,
+    HIGH_WINDOW,
+    DueHalt,
+    EquityAt,
+    EquityBase,
+    due_halts,
+    equity_base,
+    halt_kind,
+)
+from greenlight.domain.market import Session
+from greenlight.ports import Broker, BrokerRefused, BrokerUnavailable, Notifier, Store
+
+logger = logging.getLogger(__name__)
+
+_LOOK_AGAIN: Final = timedelta(minutes=5)
+"""How soon after a halt the store is asked whether a person has lifted it."""
+_LIFT_MARKS: Final = timedelta(days=4)
+"""A lift is held against the last mark in so many days before it."""
+
+
+class EquityWatch:
+    """See the module. It may be asked at any moment; what it knows is in the store.
+
+    Parameters
+    ----------
+    broker : Broker | None
+        Knows the equity before an account's first close. Without one the first
+        equity of the session stands for it: whoever protects positions must
+        not wait for an answer.
+    """
+
+    def __init__(
+        self, *, store: Store, broker: Broker | None, notifier: Notifier, limits: RiskLimits
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._notifier = notifier
+        self._limits = limits
+        self._base: tuple[Session, EquityBase] | None = None
+        self._first: Decimal | None = None
+        self._quiet_until: datetime | None = None
+
+    def base(self, session: Session) -> EquityBase:
+        """What equity in a session is held against, read anew."""
+        start = session.open - HIGH_WINDOW
+        closes = [
+            EquityAt(at=mark.at, equity_usd=mark.equity_usd)
+            for mark in self._store.equity(start, session.open, "broker")
+        ]
+        if not closes and (last := self._last_equity()) is not None:
+            closes = [EquityAt(at=start, equity_usd=last)]
+        run = self._store.latest_run()
+        if closes and run is not None and start <= run.started_at < closes[0].at:
+            # Cash is no more than equity, so this can only set a high that was reached.
+            closes.insert(0, EquityAt(at=run.started_at, equity_usd=run.start_cash_usd))
+        lifts = {
+            halt_kind(halt.reason): halt.lifted_at
+            for halt in self._store.lifted_halts(start)
+            if halt.lifted_at is not None
+        }
+        return equity_base(
+            closes,
+            session.open,
+            loss_lift=self._equity_at(lifts.get(DAILY_LOSS)),
+            drawdown_lift=self._equity_at(lifts.get(DRAWDOWN)),
+        )
+
+    def check(self, equity: Decimal | None, session: Session, now: datetime) -> None:
+        """Halt entries where equity demands it; cheap while it does not."""
+        known = finite(equity)
+        if known is None or (self._quiet_until is not None and now < self._quiet_until):
+            return
+        if self._base is None or self._base[0] != session:
+            self._first = known
+            self._base = session, self._base_or_first(session)
+        if not due_halts(known, self._base[1], self._limits, now):
+            return
+        # A person may have lifted a halt since: look again before acting.
+        self._base = session, self._base_or_first(session)
+        due = due_halts(known, self._base[1], self._limits, now)
+        in_force = {halt_kind(halt.reason) for halt in self._store.halts_in_force(now)}
+        for halt in due:
+            if halt.kind not in in_force:
+                self._halt(halt, now)
+        if due:
+            self._quiet_until = now + _LOOK_AGAIN
+
+    def _base_or_first(self, session: Session) -> EquityBase:
+        base = self.base(session)
+        return EquityBase(
+            loss_base_usd=self._first if base.loss_base_usd is None else base.loss_base_usd,
+            high_usd=self._first if base.high_usd is None else base.high_usd,
+        )
+
+    def _halt(self, halt: DueHalt, now: datetime) -> None:
+        self._store.halt(at=now, until=halt.until, reason=halt.reason)
+        until = "until 'greenlight resume'" if halt.until is None else "for 24 hours"
+        self._notifier.alert(f"no new entries {until}: {halt.reason}")
+
+    def _equity_at(self, at: datetime | None) -> EquityAt | None:
+        if at is None:
+            return None
+        marks = self._store.equity(at - _LIFT_MARKS, at + timedelta(microseconds=1), "desk")
+        return EquityAt(at=at, equity_usd=marks[-1].equity_usd) if marks else None
+
+    def _last_equity(self) -> Decimal | None:
+        if self._broker is None:
+            return None
+        try:
+            return finite(self._broker.account().last_equity)
+        except (BrokerUnavailable, BrokerRefused) as error:
+            logger.warning("no account: %s", error, extra={"action": "account"})
+            return None

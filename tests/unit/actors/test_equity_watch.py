@@ -1,0 +1,155 @@
+"""Equity against its limits: what is written, when, and how often the store is asked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from actors.equity_watch import EquityWatch
+from greenlight.domain.desk_state import RiskLimits
+from greenlight.ports import EquityMark, Halt
+from greenlight.testing import FakeStore
+from tests.actor_cases import T0, Surroundings, later
+from tests.risk_cases import session
+
+
+class CountingStore(FakeStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    def equity(self, start: datetime, end: datetime, source: str) -> list[EquityMark]:
+        self.reads += 1
+        return super().equity(start, end, source)
+
+    def halts_in_force(self, now: datetime) -> list[Halt]:
+        self.reads += 1
+        return super().halts_in_force(now)
+
+
+@pytest.fixture
+def around() -> Surroundings:
+    return Surroundings(store=CountingStore())
+
+
+def watch(around: Surroundings, *, asks_broker: bool = False) -> EquityWatch:
+    return EquityWatch(
+        store=around.store,
+        broker=around.broker if asks_broker else None,
+        notifier=around.notifier,
+        limits=RiskLimits(),
+    )
+
+
+def mark(around: Surroundings, at: datetime, equity: str, source: str = "broker") -> None:
+    around.store.write_equity(
+        [
+            EquityMark(
+                at=at,
+                equity_usd=Decimal(equity),
+                cash_usd=Decimal(equity),
+                exposure_usd=Decimal(0),
+                source=source,
+            )
+        ]
+    )
+
+
+FRIDAY = datetime(2013, 10, 4, 20, 5, tzinfo=UTC)
+
+
+def reasons(around: Surroundings, now: datetime) -> list[str]:
+    return [halt.reason.partition(":")[0] for halt in around.store.halts_in_force(now)]
+
+
+def test_check_when_equity_stays_up_then_the_store_is_asked_once_a_session(
+    around: Surroundings,
+) -> None:
+    mark(around, FRIDAY, "100000")
+    eye = watch(around)
+    for minute in range(60):
+        eye.check(Decimal("99600"), session(), later(60 * minute))
+    assert isinstance(around.store, CountingStore)
+    assert around.store.reads == 1
+    assert reasons(around, T0) == []
+
+
+def test_check_when_the_loss_stays_then_one_halt_one_alert_and_few_reads(
+    around: Surroundings,
+) -> None:
+    mark(around, FRIDAY, "100000")
+    eye = watch(around)
+    for minute in range(60):
+        eye.check(Decimal("99000"), session(), later(60 * minute))
+    assert reasons(around, later(3600)) == ["daily_loss"]
+    assert len(around.notifier.alerts) == 1
+    assert isinstance(around.store, CountingStore)
+    assert around.store.reads < 30
+    # A successor finds it in the store.
+    watch(around).check(Decimal("99000"), session(), later(3600))
+    assert len(around.notifier.alerts) == 1
+
+
+def test_check_when_a_day_is_over_and_the_next_loses_too_then_halted_again(
+    around: Surroundings,
+) -> None:
+    mark(around, FRIDAY, "100000")
+    eye = watch(around)
+    eye.check(Decimal("99000"), session(), T0)
+    # Without a lift, the loss halt runs out by itself after 24 hours.
+    assert reasons(around, T0 + timedelta(hours=24)) == []
+    eye.check(Decimal("99000"), session(), T0 + timedelta(hours=24))
+    assert reasons(around, T0 + timedelta(hours=24)) == ["daily_loss"]
+
+
+def test_check_when_a_person_resumed_then_halted_again_only_by_a_further_loss(
+    around: Surroundings,
+) -> None:
+    mark(around, FRIDAY, "100000")
+    eye = watch(around)
+    eye.check(Decimal("99400"), session(), T0)
+    mark(around, later(600), "99300", source="desk")
+    assert around.store.resume(at=later(601), reason="known cause") == 1
+    eye.check(Decimal("99000"), session(), later(900))
+    assert reasons(around, later(900)) == []
+    eye.check(Decimal("98800"), session(), later(960))
+    assert reasons(around, later(960)) == ["daily_loss"]
+
+
+def test_check_when_no_close_is_known_then_from_the_first_equity_of_the_session(
+    around: Surroundings,
+) -> None:
+    eye = watch(around)
+    eye.check(Decimal("50000"), session(), T0)
+    eye.check(Decimal("49500.01"), session(), later(60))
+    assert reasons(around, later(60)) == []
+    eye.check(Decimal("49500"), session(), later(120))
+    assert reasons(around, later(120)) == ["daily_loss"]
+
+
+@pytest.mark.parametrize("equity", [None, Decimal("NaN"), Decimal("-Infinity")])
+def test_check_when_equity_is_not_known_then_nothing_is_made_up(
+    around: Surroundings, equity: Decimal | None
+) -> None:
+    mark(around, FRIDAY, "100000")
+    watch(around).check(equity, session(), T0)
+    assert reasons(around, T0) == []
+
+
+def test_base_when_no_close_is_known_then_what_the_broker_says_or_nothing(
+    around: Surroundings,
+) -> None:
+    found = watch(around, asks_broker=True).base(session())
+    assert (found.loss_base_usd, found.high_usd) == (100_000, 100_000)
+    around.broker.up = False
+    found = watch(around, asks_broker=True).base(session())
+    assert (found.loss_base_usd, found.high_usd) == (None, None)
+
+
+def test_base_when_the_high_is_older_than_30_days_then_forgotten(around: Surroundings) -> None:
+    mark(around, session().open - timedelta(days=30, seconds=1), "200000")
+    mark(around, session().open - timedelta(days=30), "150000")
+    mark(around, FRIDAY, "140000")
+    assert watch(around).base(session()).high_usd == 150_000

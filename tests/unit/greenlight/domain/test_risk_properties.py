@@ -1,0 +1,321 @@
+"""What no sequence of prices, fills and settings may make the chain do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greenlight.domain.audit import Decision, DecisionKind, Verdict, canonical
+from greenlight.domain.desk_state import MAX_RISK_FRAC, RiskLimits
+from greenlight.domain.market import Quote, Unavailable
+from greenlight.domain.risk import judge, verdict_figures
+from greenlight.domain.sizing import CONFIDENCE_SCALE, Sized, size
+from tests.risk_cases import NOW, position, quote, returns, signal, state
+
+SYMBOLS = ("AAPL", "A", "B", "C", "D", "E", "X", "Y")
+SECTORS = {"AAPL": "one", "A": "one", "B": "one", "C": "two", "D": "two"}
+
+odd_floats = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True), st.floats(0.0001, 10_000), st.just(0.0)
+)
+money = st.one_of(
+    st.none(),
+    st.decimals("0.01", "100000000", places=2),
+    st.sampled_from([Decimal("NaN"), Decimal("Infinity"), Decimal(0), Decimal(-1)]),
+)
+volatilities = st.one_of(st.just(Unavailable("none")), odd_floats)
+signals = st.builds(
+    signal,
+    confidence=st.integers(-1, 7),
+    atr_usd=odd_floats,
+    reference_price=odd_floats,
+    stop_frac=st.one_of(odd_floats, st.floats(0.001, 0.5)),
+    target_frac=st.one_of(odd_floats, st.floats(0.001, 0.5)),
+)
+quotes = st.one_of(st.none(), st.builds(quote, odd_floats, odd_floats, st.floats(-200, 200)))
+good_quotes = st.floats(0.01, 10_000).flatmap(
+    lambda ask: st.builds(quote, st.just(ask * 0.999), st.just(ask), st.floats(0, 90))
+)
+held = st.lists(st.sampled_from(SYMBOLS[1:6]).map(position), max_size=6).map(tuple)
+limits_of_any_kind = st.builds(
+    RiskLimits,
+    risk_frac=st.floats(1e-6, MAX_RISK_FRAC),
+    base_risk_frac=st.floats(1e-6, 1),
+    winners_to_raise=st.integers(1, 20),
+    atr_multiple=st.floats(0.01, 10),
+    max_positions=st.integers(1, 5),
+    max_weight_frac=st.floats(0.001, 1),
+    max_sector_frac=st.floats(0.001, 1),
+    max_price_move_frac=st.floats(0.01, 0.2),
+    entry_slack_bps=st.floats(0.1, 50),
+)
+states = st.builds(
+    state,
+    quote=st.one_of(quotes, good_quotes),
+    equity_usd=money,
+    buying_power_usd=money,
+    loss_base_usd=money,
+    high_usd=money,
+    entries=st.dictionaries(
+        st.sampled_from(SYMBOLS), st.decimals("0", "100000000", places=2), max_size=3
+    ),
+    positions=held,
+    winners_in_a_row=st.integers(0, 20),
+    forecast_vol_ann=volatilities,
+    recent_vol_ann=volatilities,
+)
+
+
+@given(signals, states, limits_of_any_kind)
+def test_judge_when_any_input_then_approved_risk_and_cost_keep_the_limits(
+    wish: Any, desk: Any, limits: RiskLimits
+) -> None:
+    verdict = judge(wish, desk, limits)
+    entry = verdict.entry
+    if entry is None:
+        assert verdict.failed
+        return
+    assert desk.equity_usd is not None
+    assert desk.buying_power_usd is not None
+    cost = entry.qty * Fraction(entry.limit_price)
+    assert_kept(entry, Fraction(desk.equity_usd), limits)
+    assert cost <= Fraction(desk.buying_power_usd)
+    exposure = sum((Fraction(p.cost_usd) for p in desk.positions), Fraction(0))
+    exposure += sum(map(Fraction, desk.entries.values()))
+    assert exposure + cost <= Fraction(desk.equity_usd)
+
+
+def assert_kept(entry: Sized, equity: Fraction, limits: RiskLimits) -> None:
+    at_risk = entry.qty * Fraction(entry.limit_price - entry.stop_price)
+    assert entry.qty >= 1
+    assert at_risk <= equity * Fraction(repr(limits.risk_frac)) <= equity * Fraction("0.02")
+    assert entry.qty * Fraction(entry.limit_price) <= equity * Fraction(
+        repr(limits.max_weight_frac)
+    )
+    assert entry.stop_price < entry.limit_price < entry.target_price
+
+
+@given(
+    st.floats(0.05, 5_000),
+    st.decimals("1000", "10000000", places=2),
+    st.integers(1, 5),
+    st.floats(0, 500),
+    st.floats(0.005, 0.2),
+    volatilities,
+    volatilities,
+    st.integers(0, 20),
+    limits_of_any_kind,
+)
+def test_size_when_anything_varies_then_never_above_two_per_cent_by_stop_and_by_atr(
+    ask: float,
+    equity: Decimal,
+    confidence: int,
+    atr: float,
+    stop: float,
+    forecast: Any,
+    recent: Any,
+    winners: int,
+    limits: RiskLimits,
+) -> None:
+    wish = signal(confidence=confidence, atr_usd=atr, stop_frac=stop, target_frac=0.5)
+    desk = state(
+        quote=quote(ask * 0.999, ask),
+        equity_usd=equity,
+        forecast_vol_ann=forecast,
+        recent_vol_ann=recent,
+        winners_in_a_row=winners,
+    )
+    entry = size(wish, desk, limits)
+    assert entry is not None
+    allowed = (
+        Fraction(equity) * Fraction(repr(limits.risk_frac)) * Fraction(CONFIDENCE_SCALE[confidence])
+    )
+    assert allowed <= Fraction(equity) * Fraction("0.02")
+    slack = 1 + Fraction(1, 10**12)
+    assert entry.qty * Fraction(entry.limit_price - entry.stop_price) <= allowed
+    assert entry.qty * Fraction(limits.atr_multiple) * Fraction(atr) <= allowed * slack
+    assert 0 <= entry.volatility_scale <= 1
+
+
+# -- sequences
+
+
+@dataclass(slots=True)
+class Book:
+    """A desk that takes every approved entry and follows it: fills, exits, prices, money."""
+
+    cash: Decimal
+    prices: dict[str, float]
+    lots: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
+    wanted: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
+
+    def equity(self) -> Decimal:
+        worth = (qty * Decimal(repr(self.prices[s])) for s, (qty, _) in self.lots.items())
+        return self.cash + sum(worth, Decimal(0))
+
+    def fill(self, symbol: str, share: float) -> None:
+        if symbol not in self.wanted:
+            return
+        qty, price = self.wanted.pop(symbol)
+        filled = int(qty * share)
+        if filled:
+            self.cash -= filled * price
+            self.lots[symbol] = (filled, filled * price)
+
+    def leave(self, symbol: str) -> None:
+        if symbol in self.lots:
+            qty, _ = self.lots.pop(symbol)
+            self.cash += qty * Decimal(repr(self.prices[symbol]))
+
+
+moves = st.one_of(
+    st.tuples(st.just("price"), st.sampled_from(SYMBOLS), st.floats(0.3, 3.0)),
+    st.tuples(st.just("fill"), st.sampled_from(SYMBOLS), st.floats(0, 1)),
+    st.tuples(st.just("leave"), st.sampled_from(SYMBOLS), st.just(0.0)),
+    st.tuples(st.just("signal"), st.sampled_from(SYMBOLS), st.floats(0.0, 0.2)),
+)
+
+
+@given(
+    st.lists(moves, max_size=40),
+    st.integers(1, 5),
+    limits_of_any_kind,
+    st.decimals("500", "1000000", places=2),
+)
+def test_judge_when_prices_and_fills_come_in_any_order_then_exposure_keeps_its_limits(
+    steps: list[tuple[str, str, float]], confidence: int, limits: RiskLimits, cash: Decimal
+) -> None:
+    book = Book(cash=cash, prices=dict.fromkeys(SYMBOLS, 100.0))
+    for act, symbol, amount in steps:
+        if act == "price":
+            book.prices[symbol] = min(max(round(book.prices[symbol] * amount, 2), 0.5), 1e6)
+        elif act == "fill":
+            book.fill(symbol, amount)
+        elif act == "leave":
+            book.leave(symbol)
+        else:
+            take(book, symbol, amount, confidence, limits)
+
+
+def take(book: Book, symbol: str, atr_frac: float, confidence: int, limits: RiskLimits) -> None:
+    ask, equity = book.prices[symbol], book.equity()
+    costs = {s: qty * price for s, (qty, price) in book.wanted.items()}
+    desk = state(
+        quote=replace(quote(ask, ask), symbol=symbol),
+        equity_usd=equity,
+        buying_power_usd=book.cash - sum(costs.values(), Decimal(0)),
+        loss_base_usd=equity,
+        high_usd=equity,
+        positions=tuple(
+            replace(position(s), qty=qty, cost_usd=cost) for s, (qty, cost) in book.lots.items()
+        ),
+        entries=costs,
+        sectors=SECTORS,
+    )
+    wish = signal(symbol=symbol, reference_price=ask, atr_usd=ask * atr_frac, confidence=confidence)
+    entry = judge(wish, desk, limits).entry
+    if entry is None:
+        return
+    assert_kept(entry, Fraction(equity), limits)
+    book.wanted[symbol] = entry.qty, entry.limit_price
+    spent = {s: Fraction(cost) for s, (_, cost) in book.lots.items()}
+    for s, (qty, price) in book.wanted.items():
+        spent[s] = spent.get(s, Fraction(0)) + qty * Fraction(price)
+    assert len(spent) <= limits.max_positions <= 5
+    assert sum(spent.values()) <= Fraction(equity)
+    sector = SECTORS.get(symbol, "unknown")
+    of_sector = sum(cost for s, cost in spent.items() if SECTORS.get(s, "unknown") == sector)
+    assert of_sector <= Fraction(equity) * Fraction(repr(limits.max_sector_frac))
+    assert book.cash >= sum((q * p for q, p in book.wanted.values()), Decimal(0))
+
+
+# -- missing input
+
+GAPS: list[tuple[str, str, object]] = [
+    ("state", "quote", None),
+    ("state", "session", None),
+    ("state", "equity_usd", None),
+    ("state", "equity_usd", Decimal("NaN")),
+    ("state", "buying_power_usd", None),
+    ("state", "buying_power_usd", Decimal("NaN")),
+    ("state", "loss_base_usd", None),
+    ("state", "loss_base_usd", Decimal("NaN")),
+    ("state", "high_usd", None),
+    ("state", "high_usd", Decimal("Infinity")),
+    ("state", "recent_entries", None),
+    ("state", "returns", {}),
+    ("state", "returns", {"AAPL": returns("AAPL")}),
+    ("state", "returns", {"AAPL": returns("AAPL"), "A": Unavailable("gap")}),
+    ("state", "returns", {"AAPL": Unavailable("gap"), "A": returns("A")}),
+    ("state", "returns", {"AAPL": {}, "A": returns("A")}),
+    ("state", "quote", quote(bid=math.nan)),
+    ("state", "quote", quote(ask=math.nan)),
+    ("signal", "atr_usd", math.nan),
+    ("signal", "stop_frac", math.nan),
+    ("signal", "target_frac", math.nan),
+    ("signal", "reference_price", math.nan),
+    ("signal", "confidence", 0),
+]
+
+
+def test_judge_when_only_the_volatility_is_missing_then_taken() -> None:
+    none = Unavailable("none")
+    desk = state(positions=(position("A"),), forecast_vol_ann=none, recent_vol_ann=none)
+    assert judge(signal(), desk, RiskLimits()).entry is not None
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_judge_when_one_input_is_missing_then_refused(gap: tuple[str, str, object]) -> None:
+    assert_refused([gap])
+
+
+@given(st.lists(st.sampled_from(GAPS), min_size=1, max_size=5))
+def test_judge_when_any_inputs_are_missing_then_refused_and_recordable(
+    gaps: list[tuple[str, str, object]],
+) -> None:
+    assert_refused(gaps)
+
+
+def assert_refused(gaps: list[tuple[str, str, object]]) -> None:
+    wish, desk = signal(), state(positions=(position("A"),))
+    for where, name, value in gaps:
+        change: Mapping[str, Any] = {name: value}
+        if where == "signal":
+            wish = replace(wish, **change)
+        else:
+            desk = replace(desk, **change)
+    verdict = judge(wish, desk, RiskLimits())
+    assert verdict.entry is None
+    row = Decision(
+        decision_id="d",
+        at=NOW,
+        kind=DecisionKind.ENTRY,
+        verdict=Verdict.REFUSED,
+        symbol="AAPL",
+        strategy="A",
+        reason="",
+        figures=verdict_figures(verdict),
+    )
+    assert '"refused"' in canonical(row)
+
+
+def test_judge_when_quote_is_stale_by_a_hair_then_refused() -> None:
+    stale = Quote(
+        symbol="AAPL",
+        at=NOW - timedelta(seconds=90, microseconds=1),
+        bid=99.98,
+        ask=100.0,
+        bid_size=1,
+        ask_size=1,
+    )
+    verdict = judge(signal(), state(quote=stale), RiskLimits())
+    assert [rule.rule for rule in verdict.failed] == ["fresh_quote"]
