@@ -1,0 +1,479 @@
+"""GARCH(1,1) with a constant mean: likelihood, gradient and fit, compiled.
+
+Before it stand percent returns; after it `volatility`, which chooses a model and
+forecasts. Likelihood, first variance and variance bounds are those of the arch
+package, so that fits compare with its own. Arrays are float64; parameters come
+in arch's order: mu, omega, alpha, beta and, for Student-t, nu.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numba import njit
+
+from greenlight.domain.indicators import FloatArray
+
+NU_MIN: Final = 2.05
+"""Fewest degrees of freedom of a fitted Student-t."""
+NU_MAX: Final = 500.0
+"""Most degrees of freedom of a fitted Student-t."""
+OMEGA_MIN_FRAC: Final = 1e-8
+"""Smallest omega, as a fraction of the returns' variance."""
+OMEGA_MAX_FRAC: Final = 10.0
+"""Largest omega, as a fraction of the returns' variance."""
+
+_DECAY = 0.94
+_BACKCAST_DAYS = 75
+_BLOCK = 8  # variances multiplied before a logarithm is taken of their product
+_TOLERANCE = 2e-9  # predicted gain in log-likelihood at which a fit ends
+_MAX_STEPS = 200
+_ALPHAS = np.array([0.02, 0.05, 0.1, 0.2])
+_PERSISTENCES = np.array([0.5, 0.8, 0.95, 0.99])
+_START_NU = 8.0
+_LN_2PI = math.log(2.0 * math.pi)
+_LN_PI = math.log(math.pi)
+
+# Columns of a series' scale.
+_MEAN, _VARIANCE, _BACKCAST, _FLOOR, _CEILING, _FLOOR_MAX, _SCALES = 0, 1, 2, 3, 4, 5, 6
+
+
+@njit(cache=True)
+def series_scale(returns_pct: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """What a likelihood needs of a series beforehand.
+
+    Returns
+    -------
+    tuple[FloatArray, FloatArray]
+        Mean, variance, backcast, lower and upper bound of any variance and the
+        largest lower bound; and the exponentially weighted variance by day.
+    """
+    n = returns_pct.size
+    mean = returns_pct.mean()
+    squares = (returns_pct - mean) ** 2
+    variance = squares.mean()
+    days = min(_BACKCAST_DAYS, n)
+    weight, total, backcast = 1.0, 0.0, 0.0
+    for t in range(days):
+        backcast += weight * squares[t]
+        total += weight
+        weight *= _DECAY
+    backcast /= total
+    smooth = np.empty(n)
+    smooth[0] = backcast
+    for t in range(1, n):
+        smooth[t] = (1.0 - _DECAY) * squares[t - 1] + _DECAY * smooth[t - 1]
+    scale = np.empty(_SCALES)
+    scale[_MEAN] = mean
+    scale[_VARIANCE] = variance
+    scale[_BACKCAST] = backcast
+    scale[_FLOOR] = variance / 1e8
+    scale[_CEILING] = 1.0 + squares.max()
+    scale[_FLOOR_MAX] = max(scale[_FLOOR], smooth.max() / 1e6)
+    return scale, smooth
+
+
+@njit(cache=True)
+def _bounded(variance: float, smooth: float, scale: FloatArray) -> tuple[float, float]:
+    """A variance within its bounds, and the slope of that."""
+    low = max(smooth / 1e6, scale[_FLOOR])
+    if variance < low:
+        return low, 0.0
+    high = min(max(smooth * 1e6, scale[_CEILING]), 1e7 * scale[_CEILING])
+    if variance > high:
+        if math.isinf(variance):
+            return high + 1000.0, 0.0
+        return high + math.log(variance / high), 1.0 / variance
+    return variance, 1.0
+
+
+@njit(cache=True)
+def _digamma(x: float) -> float:
+    # Recurrence up to 6, then the asymptotic series: Abramowitz & Stegun 6.3.18.
+    shift = 0.0
+    while x < 6.0:
+        shift -= 1.0 / x
+        x += 1.0
+    f = 1.0 / (x * x)
+    series = f * (1 / 12 - f * (1 / 120 - f * (1 / 252 - f * (1 / 240 - f * (1 / 132)))))
+    return shift + math.log(x) - 0.5 / x - series
+
+
+@njit(cache=True)
+def log_likelihood(
+    theta: FloatArray,
+    returns_pct: FloatArray,
+    scale: FloatArray,
+    smooth: FloatArray,
+    gradient: FloatArray,
+) -> float:
+    """Log-likelihood and its gradient in one pass; Student-t where `theta` has five values.
+
+    Parameters
+    ----------
+    theta : float64[4] or float64[5]
+        mu (percent), omega (percent squared), alpha, beta, nu.
+    returns_pct : float64[n]
+        Daily returns in percent.
+    scale, smooth
+        From `series_scale`.
+    gradient : float64 like `theta`
+        Overwritten with the derivative by each parameter.
+
+    Notes
+    -----
+    ``e = r - mu; s2' = omega + alpha e^2 + beta s2`` (Bollerslev 1986), with the
+    Student-t scaled to unit variance (Bollerslev 1987). The derivatives follow
+    the same recursion (Fiorentini, Calzolari and Panattoni 1996).
+    """
+    n = returns_pct.size
+    mu, omega, alpha, beta = theta[0], theta[1], theta[2], theta[3]
+    is_t = theta.size == 5
+    nu = theta[4] if is_t else 0.0
+    spare = nu - 2.0
+    backcast, ceiling, floor = scale[_BACKCAST], scale[_CEILING], scale[_FLOOR_MAX]
+    s2 = omega + (alpha + beta) * backcast
+    d_mu, d_omega, d_alpha, d_beta = 0.0, 1.0, backcast, backcast
+    g_mu, g_omega, g_alpha, g_beta, g_nu = 0.0, 0.0, 0.0, 0.0, 0.0
+    product, product_t, logs, logs_t, sum_z = 1.0, 1.0, 0.0, 0.0, 0.0
+    for t in range(n):
+        if not floor <= s2 <= ceiling:
+            s2, slope = _bounded(s2, smooth[t], scale)
+            d_mu, d_omega, d_alpha, d_beta = (
+                d_mu * slope,
+                d_omega * slope,
+                d_alpha * slope,
+                d_beta * slope,
+            )
+        e = returns_pct[t] - mu
+        e2 = e * e
+        product *= s2
+        if is_t:
+            d = s2 * spare + e2
+            product_t *= d
+            both = 1.0 / (s2 * d)
+            inverse = d * both
+            share = s2 * both
+            w = 0.5 * inverse * ((nu + 1.0) * e2 * share - 1.0)
+            by_e = (nu + 1.0) * e * share
+            sum_z += e2 * share
+        else:
+            inverse = 1.0 / s2
+            z = e2 * inverse
+            w = 0.5 * inverse * (z - 1.0)
+            by_e = e * inverse
+            sum_z += z
+        if t % _BLOCK == _BLOCK - 1:
+            logs += math.log(product)
+            product = 1.0
+            if is_t:
+                logs_t += math.log(product_t)
+                product_t = 1.0
+        g_mu += by_e + w * d_mu
+        g_omega += w * d_omega
+        g_alpha += w * d_alpha
+        g_beta += w * d_beta
+        d_mu = beta * d_mu - 2.0 * alpha * e
+        d_omega = beta * d_omega + 1.0
+        d_alpha = beta * d_alpha + e2
+        d_beta = beta * d_beta + s2
+        s2 = beta * s2 + (omega + alpha * e2)
+    logs += math.log(product)
+    gradient[0], gradient[1], gradient[2], gradient[3] = g_mu, g_omega, g_alpha, g_beta
+    if not is_t:
+        return -0.5 * (n * _LN_2PI + logs + sum_z)
+    logs_t += math.log(product_t)
+    tails = logs_t - logs - n * math.log(spare)
+    half = 0.5 * (nu + 1.0)
+    constant = math.lgamma(half) - math.lgamma(0.5 * nu) - 0.5 * (_LN_PI + math.log(spare))
+    g_nu = n * 0.5 * (_digamma(half) - _digamma(0.5 * nu) - 1.0 / spare)
+    g_nu += -0.5 * tails + half * sum_z / spare
+    gradient[4] = g_nu
+    return n * constant - 0.5 * logs - half * tails
+
+
+@njit(cache=True)
+def _grid(
+    returns_pct: FloatArray, scale: FloatArray, smooth: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Normal log-likelihoods, less a constant, of the starts, all in one pass.
+
+    The bounds on a variance are left out: a start only has to be near.
+    """
+    count = _ALPHAS.size * _PERSISTENCES.size
+    alpha, beta, omega = np.empty(count), np.empty(count), np.empty(count)
+    for i in range(count):
+        persistence = _PERSISTENCES[i // _ALPHAS.size]
+        alpha[i] = _ALPHAS[i % _ALPHAS.size]
+        beta[i] = persistence - alpha[i]
+        omega[i] = scale[_VARIANCE] * (1.0 - persistence)
+    s2 = omega + (alpha + beta) * scale[_BACKCAST]
+    product, total = np.ones(count), np.zeros(count)
+    mean = scale[_MEAN]
+    for t in range(returns_pct.size):
+        e2 = (returns_pct[t] - mean) ** 2
+        for i in range(count):
+            total[i] += e2 / s2[i]
+            product[i] *= s2[i]
+            s2[i] = omega[i] + alpha[i] * e2 + beta[i] * s2[i]
+        if t % _BLOCK == _BLOCK - 1:
+            for i in range(count):
+                total[i] += math.log(product[i])
+                product[i] = 1.0
+    for i in range(count):
+        total[i] += math.log(product[i])
+    starts = np.empty((count, 4))
+    for i in range(count):
+        starts[i, 0] = mean
+        starts[i, 1] = omega[i]
+        starts[i, 2] = alpha[i]
+        starts[i, 3] = beta[i]
+    return starts, -0.5 * total
+
+
+@njit(cache=True)
+def _information(
+    theta: FloatArray, returns_pct: FloatArray, scale: FloatArray, smooth: FloatArray
+) -> FloatArray:
+    """Curvature to start from: expected information, for Student-t the scores' products."""
+    k = theta.size
+    mu, omega, alpha, beta = theta[0], theta[1], theta[2], theta[3]
+    is_t = k == 5
+    nu = theta[4] if is_t else 0.0
+    spare = nu - 2.0
+    c_nu = 0.0
+    if is_t:
+        c_nu = 0.5 * (_digamma(0.5 * (nu + 1.0)) - _digamma(0.5 * nu) - 1.0 / spare)
+    backcast = scale[_BACKCAST]
+    s2 = omega + (alpha + beta) * backcast
+    d_mu, d_omega, d_alpha, d_beta = 0.0, 1.0, backcast, backcast
+    m00, m01, m02, m03, m11, m12, m13, m22, m23, m33 = (0.0,) * 10
+    m04, m14, m24, m34, m44 = (0.0,) * 5
+    for t in range(returns_pct.size):
+        s2 = max(s2, scale[_FLOOR_MAX])
+        e = returns_pct[t] - mu
+        e2 = e * e
+        inverse = 1.0 / s2
+        s4 = 0.0
+        if is_t:
+            u = 1.0 + e2 * inverse / spare
+            w = 0.5 * inverse * ((nu + 1.0) * (1.0 - 1.0 / u) - 1.0)
+            own = (nu + 1.0) * e * inverse / (spare * u)
+            s0 = own + w * d_mu
+            s4 = c_nu - 0.5 * math.log(u) + 0.5 * (nu + 1.0) * (1.0 - 1.0 / u) / spare
+            m00 += s0 * s0
+        else:
+            w = math.sqrt(0.5) * inverse
+            s0 = w * d_mu
+            m00 += s0 * s0 + inverse
+        s1, s2_, s3 = w * d_omega, w * d_alpha, w * d_beta
+        m01 += s0 * s1
+        m02 += s0 * s2_
+        m03 += s0 * s3
+        m11 += s1 * s1
+        m12 += s1 * s2_
+        m13 += s1 * s3
+        m22 += s2_ * s2_
+        m23 += s2_ * s3
+        m33 += s3 * s3
+        if is_t:
+            m04 += s0 * s4
+            m14 += s1 * s4
+            m24 += s2_ * s4
+            m34 += s3 * s4
+            m44 += s4 * s4
+        d_mu = beta * d_mu - 2.0 * alpha * e
+        d_omega = beta * d_omega + 1.0
+        d_alpha = beta * d_alpha + e2
+        d_beta = beta * d_beta + s2
+        s2 = beta * s2 + (omega + alpha * e2)
+    full = np.array(
+        [
+            [m00, m01, m02, m03, m04],
+            [m01, m11, m12, m13, m14],
+            [m02, m12, m22, m23, m24],
+            [m03, m13, m23, m33, m34],
+            [m04, m14, m24, m34, m44],
+        ]
+    )
+    return np.ascontiguousarray(full[:k, :k])
+
+
+# The optimiser's coordinates: mu, log omega, persistence, alpha's share of the
+# persistence, 1/nu. Each lies in an interval, so that its bounds are plain.
+
+
+@njit(cache=True)
+def _to_theta(x: FloatArray) -> FloatArray:
+    theta = x.copy()
+    theta[1] = math.exp(x[1])
+    theta[2] = x[2] * x[3]
+    theta[3] = x[2] - theta[2]
+    if x.size == 5:
+        theta[4] = 1.0 / x[4]
+    return theta
+
+
+@njit(cache=True)
+def _to_x(theta: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    x = theta.copy()
+    x[1] = math.log(max(theta[1], 1e-300))
+    x[2] = theta[2] + theta[3]
+    x[3] = theta[2] / x[2] if x[2] > 0.0 else 0.5
+    if theta.size == 5:
+        x[4] = 1.0 / theta[4]
+    return np.minimum(np.maximum(x, low), high)
+
+
+@njit(cache=True)
+def _jacobian(theta: FloatArray, x: FloatArray) -> FloatArray:
+    """Derivative of each parameter (row) by each coordinate (column)."""
+    j = np.zeros((x.size, x.size))
+    j[0, 0] = 1.0
+    j[1, 1] = theta[1]
+    j[2, 2], j[2, 3] = x[3], x[2]
+    j[3, 2], j[3, 3] = 1.0 - x[3], -x[2]
+    if x.size == 5:
+        j[4, 4] = -theta[4] * theta[4]
+    return j
+
+
+@njit(cache=True)
+def _solve(matrix: FloatArray, rhs: FloatArray, is_free: FloatArray) -> FloatArray:
+    """Solve the free part of a symmetric system by Cholesky, with a ridge where it needs one."""
+    k = rhs.size
+    ridge = 0.0
+    lower = np.zeros((k, k))
+    while True:
+        is_done = True
+        for i in range(k):
+            if is_free[i] == 0.0:
+                continue
+            for j in range(i + 1):
+                if is_free[j] == 0.0:
+                    continue
+                total = matrix[i, j]
+                if i == j:
+                    total += ridge * max(abs(matrix[i, i]), 1e-10)
+                for m in range(j):
+                    if is_free[m] != 0.0:
+                        total -= lower[i, m] * lower[j, m]
+                if i == j:
+                    if not total > 1e-13 * abs(matrix[i, i]) + 1e-300:
+                        is_done = False
+                        break
+                    lower[i, i] = math.sqrt(total)
+                else:
+                    lower[i, j] = total / lower[j, j]
+            if not is_done:
+                break
+        if is_done:
+            break
+        ridge = 1e-10 if ridge == 0.0 else 10.0 * ridge
+    out = np.zeros(k)
+    for i in range(k):
+        if is_free[i] != 0.0:
+            total = rhs[i]
+            for m in range(i):
+                total -= lower[i, m] * out[m]
+            out[i] = total / lower[i, i]
+    for i in range(k - 1, -1, -1):
+        if is_free[i] != 0.0:
+            total = out[i]
+            for m in range(i + 1, k):
+                total -= lower[m, i] * out[m]
+            out[i] = total / lower[i, i]
+    return out
+
+
+@njit(cache=True)
+def _climb(
+    theta0: FloatArray,
+    returns_pct: FloatArray,
+    scale: FloatArray,
+    smooth: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    tolerance: float,
+) -> tuple[FloatArray, float, int, bool]:
+    """Projected BFGS uphill from a start; parameters, log-likelihood, passes, converged."""
+    k = theta0.size
+    x = _to_x(theta0, low, high)
+    theta = _to_theta(x)
+    gradient = np.empty(k)
+    value = log_likelihood(theta, returns_pct, scale, smooth, gradient)
+    j = _jacobian(theta, x)
+    g = j.T @ gradient
+    b = j.T @ _information(theta, returns_pct, scale, smooth) @ j
+    passes = 2
+    is_free = np.empty(k)
+    is_fresh = True
+    for _ in range(_MAX_STEPS):
+        for i in range(k):
+            at_bound = (x[i] <= low[i] and g[i] <= 0.0) or (x[i] >= high[i] and g[i] >= 0.0)
+            is_free[i] = 0.0 if at_bound else 1.0
+        step = _solve(b, g, is_free)
+        gain = 0.0
+        for i in range(k):
+            gain += step[i] * g[i]
+        if gain < 2.0 * tolerance:
+            return theta, value, passes, True
+        # The first steps are kept short where the curvature is a guess.
+        size = 1.0
+        if is_fresh:
+            size = min(1.0, 2.0 / max(abs(step[1]), 1e-300))
+        is_better = False
+        for _ in range(40):
+            x_new = np.minimum(np.maximum(x + size * step, low), high)
+            theta_new = _to_theta(x_new)
+            moved = x_new - x
+            slope = 0.0
+            for i in range(k):
+                slope += g[i] * moved[i]
+            new = log_likelihood(theta_new, returns_pct, scale, smooth, gradient)
+            passes += 1
+            if new >= value + 1e-4 * slope and slope >= 0.0:
+                is_better = True
+                break
+            if not math.isfinite(new):
+                size *= 0.1
+                continue
+            # Where the parabola through both values and the slope is highest.
+            bend = 2.0 * (slope - (new - value))
+            size *= min(max(slope / bend, 0.1), 0.5) if bend > 0.0 else 0.1
+        if not is_better or (new == value and passes > 50):
+            return theta, value, passes, gain < 1e-6
+        g_new = _jacobian(theta_new, x_new).T @ gradient
+        y = g - g_new
+        by = b @ moved
+        sy, sbs = 0.0, 0.0
+        for i in range(k):
+            sy += moved[i] * y[i]
+            sbs += moved[i] * by[i]
+        if sbs > 0.0:
+            if sy < 0.1 * sbs:  # Powell's damping keeps the curvature positive
+                mix = 0.9 * sbs / (sbs - sy)
+                y = mix * y + (1.0 - mix) * by
+                sy = 0.1 * sbs
+            for i in range(k):
+                for m in range(k):
+                    b[i, m] += y[i] * y[m] / sy - by[i] * by[m] / sbs
+        is_fresh = False
+        x, theta, value, g = x_new, theta_new, new, g_new
+    return theta, value, passes, False
+
+
+@njit(cache=True)
+def fit_limits(scale: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
+    low = np.empty(k)
+    high = np.empty(k)
+    low[0], high[0] = -np.inf, np.inf
+    low[1] = math.log(OMEGA_MIN_FRAC * scale[_VARIANCE])
+    high[1] = math.log(OMEGA_MAX_FRAC * scale[_VARIANCE])
+    low[2], high[2] = 0.0, 1.0
+    low[3], high[3] = 0.0, 1.0
+    if k == 5:
+        low[4], high[4] = 1.0 / NU_MAX, 1.0 / NU_MIN
+    return low, high
