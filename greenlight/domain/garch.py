@@ -28,10 +28,21 @@ OMEGA_MAX_FRAC: Final = 10.0
 _DECAY = 0.94
 _BACKCAST_DAYS = 75
 _BLOCK = 8  # variances multiplied before a logarithm is taken of their product
-_TOLERANCE = 2e-9  # predicted gain in log-likelihood at which a fit ends
+_TOLERANCE = 1e-7  # predicted gain in log-likelihood at which a fit ends
 _MAX_STEPS = 200
-_ALPHAS = np.array([0.02, 0.05, 0.1, 0.2])
-_PERSISTENCES = np.array([0.5, 0.8, 0.95, 0.99])
+_GRID_BLOCK = 24
+_LANES = 16
+_GUARDS = 4
+# Starts: the first four stand for low persistence, middle, high and highest.
+_GRID_ALPHA = np.array(
+    [0.1, 0.2, 0.02, 0.01, 0.3, 0.1, 0.4, 0.05, 0.4, 0.03, 0.1, 0.05, 0.1, 0.05, 0.2, 0.05]
+)
+_GRID_PERSISTENCE = np.array(
+    [0.15, 0.8, 0.985, 0.995, 0.3, 0.5, 0.5, 0.8, 0.9, 0.9, 0.9, 0.95, 0.97, 0.98, 0.99, 0.99]
+)
+_LOW, _MIDDLE, _HIGH, _HIGHEST = 0, 1, 2, 3
+_LOW_MARGIN = 2.0  # log-likelihood by which another hill may start lower
+_HIGH_MARGIN = 3.0
 _START_NU = 8.0
 _LN_2PI = math.log(2.0 * math.pi)
 _LN_PI = math.log(math.pi)
@@ -101,7 +112,7 @@ def _digamma(x: float) -> float:
     return shift + math.log(x) - 0.5 / x - series
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract"})
 def log_likelihood(
     theta: FloatArray,
     returns_pct: FloatArray,
@@ -194,96 +205,102 @@ def log_likelihood(
     return n * constant - 0.5 * logs - half * tails
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract"})
 def _grid(
-    returns_pct: FloatArray, scale: FloatArray, smooth: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Normal log-likelihoods, less a constant, of the starts, all in one pass.
-
-    The bounds on a variance are left out: a start only has to be near.
-    """
-    count = _ALPHAS.size * _PERSISTENCES.size
-    alpha, beta, omega = np.empty(count), np.empty(count), np.empty(count)
-    for i in range(count):
-        persistence = _PERSISTENCES[i // _ALPHAS.size]
-        alpha[i] = _ALPHAS[i % _ALPHAS.size]
-        beta[i] = persistence - alpha[i]
-        omega[i] = scale[_VARIANCE] * (1.0 - persistence)
-    s2 = omega + (alpha + beta) * scale[_BACKCAST]
-    product, total = np.ones(count), np.zeros(count)
-    mean = scale[_MEAN]
-    for t in range(returns_pct.size):
-        e2 = (returns_pct[t] - mean) ** 2
-        for i in range(count):
-            total[i] += e2 / s2[i]
-            product[i] *= s2[i]
-            s2[i] = omega[i] + alpha[i] * e2 + beta[i] * s2[i]
-        if t % _BLOCK == _BLOCK - 1:
-            for i in range(count):
-                total[i] += math.log(product[i])
-                product[i] = 1.0
-    for i in range(count):
-        total[i] += math.log(product[i])
-    starts = np.empty((count, 4))
-    for i in range(count):
-        starts[i, 0] = mean
-        starts[i, 1] = omega[i]
-        starts[i, 2] = alpha[i]
-        starts[i, 3] = beta[i]
-    return starts, -0.5 * total
-
-
-@njit(cache=True)
-def _information(
-    theta: FloatArray, returns_pct: FloatArray, scale: FloatArray, smooth: FloatArray
+    returns_pct: FloatArray, scale: FloatArray, is_t: bool, lanes: int
 ) -> FloatArray:
-    """Curvature to start from: expected information, for Student-t the scores' products."""
+    """Log-likelihoods, less a constant, of the first so many starts, in one pass.
+
+    Mean and variance are the sample's. The bounds on a variance are left out:
+    a start only has to be near.
+    """
+    mean, unit = scale[_MEAN], 1.0 / scale[_VARIANCE]
+    # One array with rows of _LANES: alpha, beta, omega, variance, two products,
+    # sum. Within one array the compiler sees that they do not overlap.
+    w = np.ones(7 * _LANES)
+    for i in range(lanes):
+        w[i] = _GRID_ALPHA[i]
+        w[_LANES + i] = _GRID_PERSISTENCE[i] - _GRID_ALPHA[i]
+        w[2 * _LANES + i] = 1.0 - _GRID_PERSISTENCE[i]
+        w[3 * _LANES + i] += _GRID_PERSISTENCE[i] * (scale[_BACKCAST] * unit - 1.0)
+        w[6 * _LANES + i] = 0.0
+    weight, weight_t = (-_START_NU, _START_NU + 1.0) if is_t else (1.0, 0.0)
+    by_spare = 1.0 / (_START_NU - 2.0)
+    n = returns_pct.size
+    for block in range(0, n, _GRID_BLOCK):
+        for t in range(block, min(block + _GRID_BLOCK, n)):
+            e2 = (returns_pct[t] - mean) ** 2 * unit
+            if is_t:
+                for i in range(lanes):
+                    s2 = w[3 * _LANES + i]
+                    w[4 * _LANES + i] *= s2
+                    w[5 * _LANES + i] *= s2 + e2 * by_spare
+                    w[3 * _LANES + i] = w[2 * _LANES + i] + w[i] * e2 + w[_LANES + i] * s2
+            else:
+                for i in range(lanes):
+                    s2 = w[3 * _LANES + i]
+                    w[4 * _LANES + i] *= s2
+                    w[6 * _LANES + i] += e2 / s2
+                    w[3 * _LANES + i] = w[2 * _LANES + i] + w[i] * e2 + w[_LANES + i] * s2
+        for i in range(lanes):
+            w[6 * _LANES + i] += weight * math.log(w[4 * _LANES + i])
+            w[4 * _LANES + i] = 1.0
+            if is_t:
+                w[6 * _LANES + i] += weight_t * math.log(w[5 * _LANES + i])
+                w[5 * _LANES + i] = 1.0
+    return -0.5 * w[6 * _LANES : 6 * _LANES + lanes]
+
+
+@njit(cache=True, fastmath={"contract"})
+def _information(
+    theta: FloatArray, returns_pct: FloatArray, scale: FloatArray
+) -> FloatArray:
+    """Expected information, the curvature that a climb starts from.
+
+    Student-t: that of location, scale and nu (Lange, Little and Taylor 1989),
+    with the scale s^2 = sigma^2 (nu - 2) / nu.
+    """
     k = theta.size
     mu, omega, alpha, beta = theta[0], theta[1], theta[2], theta[3]
-    is_t = k == 5
-    nu = theta[4] if is_t else 0.0
-    spare = nu - 2.0
-    c_nu = 0.0
-    if is_t:
-        c_nu = 0.5 * (_digamma(0.5 * (nu + 1.0)) - _digamma(0.5 * nu) - 1.0 / spare)
-    backcast = scale[_BACKCAST]
+    by_mean, by_variance, by_both, by_nu = 1.0, 0.5, 0.0, 0.0
+    if k == 5:
+        nu = theta[4]
+        kappa = 2.0 / (nu * (nu - 2.0))
+        by_mean = (nu + 1.0) * nu / ((nu + 3.0) * (nu - 2.0))
+        by_variance = 0.5 * nu / (nu + 3.0)
+        cross = -1.0 / ((nu + 1.0) * (nu + 3.0))
+        by_both = by_variance * kappa + cross
+        h = 1e-4 * nu
+        trigammas = _digamma(0.5 * nu + h) - _digamma(0.5 * nu - h)
+        trigammas -= _digamma(0.5 * nu + 0.5 + h) - _digamma(0.5 * nu + 0.5 - h)
+        own = 0.125 * trigammas / h - 0.5 * (nu + 5.0) / (nu * (nu + 1.0) * (nu + 3.0))
+        by_nu = own + kappa * (2.0 * cross + kappa * by_variance)
+    backcast, floor = scale[_BACKCAST], scale[_FLOOR_MAX]
     s2 = omega + (alpha + beta) * backcast
     d_mu, d_omega, d_alpha, d_beta = 0.0, 1.0, backcast, backcast
     m00, m01, m02, m03, m11, m12, m13, m22, m23, m33 = (0.0,) * 10
-    m04, m14, m24, m34, m44 = (0.0,) * 5
+    f0, f1, f2, f3, inverses = (0.0,) * 5
     for t in range(returns_pct.size):
-        s2 = max(s2, scale[_FLOOR_MAX])
+        s2 = max(s2, floor)
         e = returns_pct[t] - mu
         e2 = e * e
-        inverse = 1.0 / s2
-        s4 = 0.0
-        if is_t:
-            u = 1.0 + e2 * inverse / spare
-            w = 0.5 * inverse * ((nu + 1.0) * (1.0 - 1.0 / u) - 1.0)
-            own = (nu + 1.0) * e * inverse / (spare * u)
-            s0 = own + w * d_mu
-            s4 = c_nu - 0.5 * math.log(u) + 0.5 * (nu + 1.0) * (1.0 - 1.0 / u) / spare
-            m00 += s0 * s0
-        else:
-            w = math.sqrt(0.5) * inverse
-            s0 = w * d_mu
-            m00 += s0 * s0 + inverse
-        s1, s2_, s3 = w * d_omega, w * d_alpha, w * d_beta
-        m01 += s0 * s1
-        m02 += s0 * s2_
-        m03 += s0 * s3
-        m11 += s1 * s1
-        m12 += s1 * s2_
-        m13 += s1 * s3
-        m22 += s2_ * s2_
-        m23 += s2_ * s3
-        m33 += s3 * s3
-        if is_t:
-            m04 += s0 * s4
-            m14 += s1 * s4
-            m24 += s2_ * s4
-            m34 += s3 * s4
-            m44 += s4 * s4
+        w = 1.0 / s2
+        q0, q1, q2, q3 = w * d_mu, w * d_omega, w * d_alpha, w * d_beta
+        inverses += w
+        f0 += q0
+        f1 += q1
+        f2 += q2
+        f3 += q3
+        m00 += q0 * q0
+        m01 += q0 * q1
+        m02 += q0 * q2
+        m03 += q0 * q3
+        m11 += q1 * q1
+        m12 += q1 * q2
+        m13 += q1 * q3
+        m22 += q2 * q2
+        m23 += q2 * q3
+        m33 += q3 * q3
         d_mu = beta * d_mu - 2.0 * alpha * e
         d_omega = beta * d_omega + 1.0
         d_alpha = beta * d_alpha + e2
@@ -291,13 +308,18 @@ def _information(
         s2 = beta * s2 + (omega + alpha * e2)
     full = np.array(
         [
-            [m00, m01, m02, m03, m04],
-            [m01, m11, m12, m13, m14],
-            [m02, m12, m22, m23, m24],
-            [m03, m13, m23, m33, m34],
-            [m04, m14, m24, m34, m44],
+            [m00, m01, m02, m03, f0],
+            [m01, m11, m12, m13, f1],
+            [m02, m12, m22, m23, f2],
+            [m03, m13, m23, m33, f3],
+            [f0, f1, f2, f3, 0.0],
         ]
     )
+    full[:4, :4] *= by_variance
+    full[:4, 4] *= by_both
+    full[4, :4] *= by_both
+    full[0, 0] += by_mean * inverses
+    full[4, 4] = by_nu * returns_pct.size
     return np.ascontiguousarray(full[:k, :k])
 
 
@@ -406,7 +428,7 @@ def _climb(
     value = log_likelihood(theta, returns_pct, scale, smooth, gradient)
     j = _jacobian(theta, x)
     g = j.T @ gradient
-    b = j.T @ _information(theta, returns_pct, scale, smooth) @ j
+    b = j.T @ _information(theta, returns_pct, scale) @ j
     passes = 2
     is_free = np.empty(k)
     is_fresh = True
@@ -466,14 +488,99 @@ def _climb(
 
 
 @njit(cache=True)
-def fit_limits(scale: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
-    low = np.empty(k)
-    high = np.empty(k)
+def _box(scale: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
+    low, high = np.zeros(k), np.ones(k)
     low[0], high[0] = -np.inf, np.inf
     low[1] = math.log(OMEGA_MIN_FRAC * scale[_VARIANCE])
     high[1] = math.log(OMEGA_MAX_FRAC * scale[_VARIANCE])
-    low[2], high[2] = 0.0, 1.0
-    low[3], high[3] = 0.0, 1.0
     if k == 5:
         low[4], high[4] = 1.0 / NU_MAX, 1.0 / NU_MIN
     return low, high
+
+
+@njit(cache=True)
+def _start(lane: int, scale: FloatArray, k: int) -> FloatArray:
+    theta = np.empty(k)
+    theta[0] = scale[_MEAN]
+    theta[1] = scale[_VARIANCE] * (1.0 - _GRID_PERSISTENCE[lane])
+    theta[2] = _GRID_ALPHA[lane]
+    theta[3] = _GRID_PERSISTENCE[lane] - _GRID_ALPHA[lane]
+    if k == 5:
+        theta[4] = _START_NU
+    return theta
+
+
+@njit(cache=True)
+def maximise(
+    returns_pct: FloatArray, start: FloatArray, is_t: bool
+) -> tuple[FloatArray, float, bool, int]:
+    """The highest log-likelihood that the climbs from several starts reach.
+
+    Parameters
+    ----------
+    returns_pct : float64[n]
+        Daily returns in percent, finite and not all equal.
+    start : float64[k]
+        Parameters near by, such as those of the day before; empty for none.
+    is_t : bool
+        Student-t, five parameters; else Normal, four.
+
+    Returns
+    -------
+    tuple
+        Parameters, log-likelihood, whether the climb converged, and how many
+        passes over the series were made.
+
+    Notes
+    -----
+    The likelihood often has a second hill, at low persistence or at an alpha
+    close to 0. A grid of starts shows whether one can be there; only then is
+    it climbed too. With a start near by four points of the grid are enough.
+    """
+    k = 5 if is_t else 4
+    scale, smooth = series_scale(returns_pct)
+    low, high = _box(scale, k)
+    is_warm = start.size == k
+    heights = _grid(returns_pct, scale, is_t, _GUARDS if is_warm else _LANES)
+    top = np.argmax(heights)
+    starts = np.empty((4, k))
+    starts[0] = start if is_warm else _start(top, scale, k)
+    count = 1
+    lowest, middle, highest = _LOW, _MIDDLE, _HIGH
+    for i in range(_GUARDS, heights.size):
+        if _GRID_PERSISTENCE[i] < 0.7:
+            lowest = i if heights[i] > heights[lowest] else lowest
+        elif _GRID_PERSISTENCE[i] < 0.95:
+            middle = i if heights[i] > heights[middle] else middle
+        else:
+            highest = i if heights[i] > heights[highest] else highest
+    if is_warm:
+        persistence = start[2] + start[3]
+        is_low, is_highest = persistence < 0.7, start[2] < 0.02 and persistence > 0.95
+    else:
+        is_low, is_highest = _GRID_PERSISTENCE[top] < 0.7, top == _HIGHEST
+    if is_low:
+        rest = middle if heights[middle] > heights[highest] else highest
+        starts[count] = _start(rest, scale, k)
+        count += 1
+    elif heights[lowest] > heights[middle] - _LOW_MARGIN:
+        starts[count] = _start(lowest, scale, k)
+        count += 1
+    if is_highest:
+        if not is_low:
+            starts[count] = _start(highest, scale, k)
+            count += 1
+    elif heights[_HIGHEST] > heights[_HIGH] - _HIGH_MARGIN:
+        starts[count] = _start(_HIGHEST, scale, k)
+        count += 1
+    best, value, passes, is_converged = _climb(
+        starts[0], returns_pct, scale, smooth, low, high, _TOLERANCE
+    )
+    for i in range(1, count):
+        other, reached, more, is_done = _climb(
+            starts[i], returns_pct, scale, smooth, low, high, _TOLERANCE
+        )
+        passes += more
+        if reached > value:
+            best, value, is_converged = other, reached, is_done
+    return best, value, is_converged, passes
