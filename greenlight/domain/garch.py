@@ -30,19 +30,20 @@ _BACKCAST_DAYS = 75
 _BLOCK = 8  # variances multiplied before a logarithm is taken of their product
 _TOLERANCE = 1e-7  # predicted gain in log-likelihood at which a fit ends
 _MAX_STEPS = 200
+_REACH = np.array([np.inf, 2.0, 0.4, 0.4, 0.2])  # farthest step by coordinate
 _GRID_BLOCK = 24
-_LANES = 16
+_LANES = 8
 _GUARDS = 4
 # Starts: the first four stand for low persistence, middle, high and highest.
-_GRID_ALPHA = np.array(
-    [0.1, 0.2, 0.02, 0.01, 0.3, 0.1, 0.4, 0.05, 0.4, 0.03, 0.1, 0.05, 0.1, 0.05, 0.2, 0.05]
-)
-_GRID_PERSISTENCE = np.array(
-    [0.15, 0.8, 0.985, 0.995, 0.3, 0.5, 0.5, 0.8, 0.9, 0.9, 0.9, 0.95, 0.97, 0.98, 0.99, 0.99]
-)
+_GRID_ALPHA = np.array([0.25, 0.2, 0.02, 0.01, 0.1, 0.4, 0.1, 0.05])
+_GRID_PERSISTENCE = np.array([0.4, 0.8, 0.985, 0.995, 0.15, 0.55, 0.92, 0.975])
 _LOW, _MIDDLE, _HIGH, _HIGHEST = 0, 1, 2, 3
-_LOW_MARGIN = 2.0  # log-likelihood by which another hill may start lower
-_HIGH_MARGIN = 3.0
+_LOW_MARGIN = 4.0  # log-likelihood by which another hill may start lower
+_HIGH_MARGIN = 4.0
+_MIDDLE_MARGIN = 8.0
+_NO_FENCE = np.array([-1.0, 2.0, 2.0])
+_FENCE_LOW = np.array([-1.0, 0.8, 2.0])
+_FENCE_HIGH = np.array([0.95, 2.0, 0.04])
 _START_NU = 8.0
 _LN_2PI = math.log(2.0 * math.pi)
 _LN_PI = math.log(math.pi)
@@ -418,9 +419,15 @@ def _climb(
     smooth: FloatArray,
     low: FloatArray,
     high: FloatArray,
-    tolerance: float,
-) -> tuple[FloatArray, float, int, bool]:
-    """Projected BFGS uphill from a start; parameters, log-likelihood, passes, converged."""
+    fence: FloatArray,
+    target: float,
+) -> tuple[FloatArray, float, bool, int]:
+    """Projected BFGS uphill from a start; parameters, log-likelihood, converged, passes.
+
+    `fence` holds least and largest persistence and largest share of alpha; a
+    climb that steps out of it is given up, for it goes up a hill known already.
+    So is one that will not come up to `target`.
+    """
     k = theta0.size
     x = _to_x(theta0, low, high)
     theta = _to_theta(x)
@@ -431,7 +438,7 @@ def _climb(
     b = j.T @ _information(theta, returns_pct, scale) @ j
     passes = 2
     is_free = np.empty(k)
-    is_fresh = True
+    is_checked = False
     for _ in range(_MAX_STEPS):
         for i in range(k):
             at_bound = (x[i] <= low[i] and g[i] <= 0.0) or (x[i] >= high[i] and g[i] >= 0.0)
@@ -440,12 +447,24 @@ def _climb(
         gain = 0.0
         for i in range(k):
             gain += step[i] * g[i]
-        if gain < 2.0 * tolerance:
-            return theta, value, passes, True
-        # The first steps are kept short where the curvature is a guess.
+        if gain < 2.0 * _TOLERANCE:
+            is_flat = theta[2] < 0.03 or x[2] < 0.7 or x[2] > 0.9995
+            if not is_flat or (is_checked and gain < 0.02 * _TOLERANCE):
+                return theta, value, True, passes
+            # On flat ground what BFGS has learnt of the curvature can mislead.
+            if not is_checked:
+                is_checked = True
+                j = _jacobian(theta, x)
+                b = j.T @ _information(theta, returns_pct, scale) @ j
+                passes += 1
+                continue
+        if passes > 8 and value + 4.0 * gain < target:
+            return theta, value, False, passes
+        # Far steps are cut: the curvature holds only near by.
         size = 1.0
-        if is_fresh:
-            size = min(1.0, 2.0 / max(abs(step[1]), 1e-300))
+        for i in range(1, k):
+            if is_free[i] != 0.0:
+                size = min(size, _REACH[i] / max(abs(step[i]), 1e-300))
         is_better = False
         for _ in range(40):
             x_new = np.minimum(np.maximum(x + size * step, low), high)
@@ -466,7 +485,7 @@ def _climb(
             bend = 2.0 * (slope - (new - value))
             size *= min(max(slope / bend, 0.1), 0.5) if bend > 0.0 else 0.1
         if not is_better or (new == value and passes > 50):
-            return theta, value, passes, gain < 1e-6
+            return theta, value, gain < 1e-6, passes
         g_new = _jacobian(theta_new, x_new).T @ gradient
         y = g - g_new
         by = b @ moved
@@ -482,9 +501,10 @@ def _climb(
             for i in range(k):
                 for m in range(k):
                     b[i, m] += y[i] * y[m] / sy - by[i] * by[m] / sbs
-        is_fresh = False
         x, theta, value, g = x_new, theta_new, new, g_new
-    return theta, value, passes, False
+        if x[2] < fence[0] or x[2] > fence[1] or x[3] > fence[2]:
+            return theta, value, False, passes
+    return theta, value, False, passes
 
 
 @njit(cache=True)
@@ -543,9 +563,6 @@ def maximise(
     is_warm = start.size == k
     heights = _grid(returns_pct, scale, is_t, _GUARDS if is_warm else _LANES)
     top = np.argmax(heights)
-    starts = np.empty((4, k))
-    starts[0] = start if is_warm else _start(top, scale, k)
-    count = 1
     lowest, middle, highest = _LOW, _MIDDLE, _HIGH
     for i in range(_GUARDS, heights.size):
         if _GRID_PERSISTENCE[i] < 0.7:
@@ -554,33 +571,30 @@ def maximise(
             middle = i if heights[i] > heights[middle] else middle
         else:
             highest = i if heights[i] > heights[highest] else highest
-    if is_warm:
-        persistence = start[2] + start[3]
-        is_low, is_highest = persistence < 0.7, start[2] < 0.02 and persistence > 0.95
-    else:
-        is_low, is_highest = _GRID_PERSISTENCE[top] < 0.7, top == _HIGHEST
-    if is_low:
-        rest = middle if heights[middle] > heights[highest] else highest
-        starts[count] = _start(rest, scale, k)
-        count += 1
-    elif heights[lowest] > heights[middle] - _LOW_MARGIN:
-        starts[count] = _start(lowest, scale, k)
-        count += 1
-    if is_highest:
-        if not is_low:
-            starts[count] = _start(highest, scale, k)
-            count += 1
-    elif heights[_HIGHEST] > heights[_HIGH] - _HIGH_MARGIN:
-        starts[count] = _start(_HIGHEST, scale, k)
-        count += 1
-    best, value, passes, is_converged = _climb(
-        starts[0], returns_pct, scale, smooth, low, high, _TOLERANCE
-    )
-    for i in range(1, count):
-        other, reached, more, is_done = _climb(
-            starts[i], returns_pct, scale, smooth, low, high, _TOLERANCE
-        )
-        passes += more
-        if reached > value:
-            best, value, is_converged = other, reached, is_done
+    first = start if is_warm else _start(top, scale, k)
+    best, value, is_converged, passes = first, -np.inf, False, 0
+    for hill in range(4):
+        lane, fence = -1, _NO_FENCE
+        persistence = best[2] + best[3]
+        is_low = persistence < 0.7
+        if hill == 1 and not (best[2] < 0.03 and persistence > 0.95):
+            if heights[_HIGHEST] > heights[_HIGH] - _HIGH_MARGIN:
+                lane, fence = _HIGHEST, _FENCE_HIGH
+        elif hill == 1:
+            if heights[middle] > heights[highest] - _MIDDLE_MARGIN:
+                lane = middle
+        elif hill == 2:
+            if is_low:
+                lane = 4
+            elif heights[lowest] > heights[middle] - _LOW_MARGIN:
+                lane, fence = lowest, _FENCE_LOW
+        elif hill == 3 and is_low:
+            lane = highest if heights[highest] > heights[middle] else middle
+        if hill == 0 or lane >= 0:
+            other, reached, is_done, more = _climb(
+                first if hill == 0 else _start(lane, scale, k), returns_pct, scale, smooth, low, high, fence, value
+            )
+            passes += more
+            if reached > value:
+                best, value, is_converged = other, reached, is_done
     return best, value, is_converged, passes
