@@ -33,11 +33,11 @@ _MAX_STEPS = 200
 _REACH = np.array([np.inf, 2.0, 0.4, 0.4, 0.2])  # farthest step by coordinate
 _GRID_BLOCK = 24
 _LANES = 8
-_GUARDS = 4
-# Starts: the first four stand for low persistence, middle, high and highest.
-_GRID_ALPHA = np.array([0.25, 0.2, 0.02, 0.01, 0.1, 0.4, 0.1, 0.05])
-_GRID_PERSISTENCE = np.array([0.4, 0.8, 0.985, 0.995, 0.15, 0.55, 0.92, 0.975])
-_LOW, _MIDDLE, _HIGH, _HIGHEST = 0, 1, 2, 3
+_GUARDS = 5
+# Starts: the first five are enough of a look where a start near by is known.
+_GRID_ALPHA = np.array([0.25, 0.2, 0.02, 0.01, 0.1, 0.1, 0.4, 0.05])
+_GRID_PERSISTENCE = np.array([0.4, 0.8, 0.985, 0.995, 0.92, 0.15, 0.55, 0.975])
+_LOW, _MIDDLE, _HIGH, _HIGHEST, _LOWEST = 0, 1, 2, 3, 5
 _LOW_MARGIN = 4.0  # log-likelihood by which another hill may start lower
 _HIGH_MARGIN = 4.0
 _MIDDLE_MARGIN = 8.0
@@ -458,7 +458,7 @@ def _climb(
                 b = j.T @ _information(theta, returns_pct, scale) @ j
                 passes += 1
                 continue
-        if passes > 8 and value + 4.0 * gain < target:
+        if passes > 8 and value + 10.0 * gain + 0.5 < target or passes > 40 and value < target:
             return theta, value, False, passes
         # Far steps are cut: the curvature holds only near by.
         size = 1.0
@@ -502,7 +502,8 @@ def _climb(
                 for m in range(k):
                     b[i, m] += y[i] * y[m] / sy - by[i] * by[m] / sbs
         x, theta, value, g = x_new, theta_new, new, g_new
-        if x[2] < fence[0] or x[2] > fence[1] or x[3] > fence[2]:
+        is_out = x[2] < fence[0] or x[2] > fence[1] or x[3] > fence[2]
+        if is_out and value < target:
             return theta, value, False, passes
     return theta, value, False, passes
 
@@ -555,7 +556,7 @@ def maximise(
     -----
     The likelihood often has a second hill, at low persistence or at an alpha
     close to 0. A grid of starts shows whether one can be there; only then is
-    it climbed too. With a start near by four points of the grid are enough.
+    it climbed too. With a start near by five points of the grid are enough.
     """
     k = 5 if is_t else 4
     scale, smooth = series_scale(returns_pct)
@@ -564,7 +565,7 @@ def maximise(
     heights = _grid(returns_pct, scale, is_t, _GUARDS if is_warm else _LANES)
     top = np.argmax(heights)
     lowest, middle, highest = _LOW, _MIDDLE, _HIGH
-    for i in range(_GUARDS, heights.size):
+    for i in range(_HIGHEST + 1, heights.size):
         if _GRID_PERSISTENCE[i] < 0.7:
             lowest = i if heights[i] > heights[lowest] else lowest
         elif _GRID_PERSISTENCE[i] < 0.95:
@@ -576,20 +577,20 @@ def maximise(
     for hill in range(4):
         lane, fence = -1, _NO_FENCE
         persistence = best[2] + best[3]
-        is_low = persistence < 0.7
-        if hill == 1 and not (best[2] < 0.03 and persistence > 0.95):
+        is_low, is_high = persistence < 0.7, best[2] < 0.03 and persistence > 0.95
+        if hill == 1 and not is_high:
             if heights[_HIGHEST] > heights[_HIGH] - _HIGH_MARGIN:
-                lane, fence = _HIGHEST, _FENCE_HIGH
-        elif hill == 1:
-            if heights[middle] > heights[highest] - _MIDDLE_MARGIN:
-                lane = middle
+                lane = _HIGH if heights[_HIGH] > heights[_HIGHEST] else _HIGHEST
+                fence = _FENCE_HIGH
         elif hill == 2:
             if is_low:
-                lane = 4
+                lane = _LOWEST
             elif heights[lowest] > heights[middle] - _LOW_MARGIN:
                 lane, fence = lowest, _FENCE_LOW
         elif hill == 3 and is_low:
             lane = highest if heights[highest] > heights[middle] else middle
+        elif hill == 3 and is_high and heights[middle] > heights[highest] - _MIDDLE_MARGIN:
+            lane = middle
         if hill == 0 or lane >= 0:
             other, reached, is_done, more = _climb(
                 first if hill == 0 else _start(lane, scale, k), returns_pct, scale, smooth, low, high, fence, value
