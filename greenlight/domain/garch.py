@@ -188,9 +188,7 @@ def log_likelihood(
 
 
 @njit(cache=True, fastmath={"contract"})
-def grid_heights(
-    returns_pct: FloatArray, scale: FloatArray, is_t: bool, lanes: int
-) -> FloatArray:
+def grid_heights(returns_pct: FloatArray, scale: FloatArray, is_t: bool, lanes: int) -> FloatArray:
     """Log-likelihoods, less a constant, of the first so many starts, in one pass.
 
     Mean and variance are the sample's. The bounds on a variance are left out:
@@ -234,9 +232,7 @@ def grid_heights(
 
 
 @njit(cache=True, fastmath={"contract"})
-def information(
-    theta: FloatArray, returns_pct: FloatArray, scale: FloatArray
-) -> FloatArray:
+def information(theta: FloatArray, returns_pct: FloatArray, scale: FloatArray) -> FloatArray:
     """Expected information, the curvature that a climb starts from.
 
     Student-t: that of location, scale and nu (Lange, Little and Taylor 1989),
@@ -303,3 +299,28 @@ def information(
     full[0, 0] += by_mean * inverses
     full[4, 4] = by_nu * returns_pct.size
     return np.ascontiguousarray(full[:k, :k])
+
+
+@njit(cache=True)
+def next_variance(
+    recursion: FloatArray, returns_pct: FloatArray, scale: FloatArray, smooth: FloatArray
+) -> float:
+    """Variance (percent squared) of the day after a series, of GARCH or GJR.
+
+    Parameters
+    ----------
+    recursion : float64[5]
+        mu, omega, alpha, gamma (0 for GARCH), beta.
+    returns_pct : float64[n]
+        Daily returns in percent.
+    scale, smooth
+        From `series_scale`.
+    """
+    mu, omega, alpha, gamma, beta = recursion
+    s2 = omega + (alpha + 0.5 * gamma + beta) * scale[BACKCAST]
+    for t in range(returns_pct.size):
+        s2, _ = _bounded(s2, smooth[t], scale)
+        e = returns_pct[t] - mu
+        push = alpha + gamma if e < 0.0 else alpha
+        s2 = omega + push * e * e + beta * s2
+    return s2

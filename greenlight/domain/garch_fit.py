@@ -187,7 +187,7 @@ def _climb(
                 b = j.T @ information(theta, returns_pct, scale) @ j
                 passes += 1
                 continue
-        if passes > 8 and value + 10.0 * gain + 0.5 < target or passes > 40 and value < target:
+        if (passes > 8 and value + 10.0 * gain + 0.5 < target) or (passes > 40 and value < target):
             return theta, value, False, passes
         # Far steps are cut: the curvature holds only near by.
         size = 1.0
