@@ -27,7 +27,8 @@ def fan_out(function: Callable[..., _R], chunks: Iterable[tuple[object, ...]]) -
         A task's worker died again and again, or the function raised.
     """
     remote = ray.remote(function)
-    room = max(2, 2 * int(ray.cluster_resources().get("CPU", 1)))
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    room = max(2, 2 * int(resources.get("CPU", 1)))
     waiting = enumerate(chunks)
     pending: dict[Any, int] = {}
     done: dict[int, _R] = {}

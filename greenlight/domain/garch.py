@@ -323,4 +323,4 @@ def next_variance(
         e = returns_pct[t] - mu
         push = alpha + gamma if e < 0.0 else alpha
         s2 = omega + push * e * e + beta * s2
-    return s2
+    return float(s2)

@@ -292,7 +292,7 @@ def maximise(
     low, high = _box(scale, k)
     is_warm = start.size == k
     heights = grid_heights(returns_pct, scale, is_t, _GUARDS if is_warm else _LANES)
-    top = np.argmax(heights)
+    top = int(np.argmax(heights))
     lowest, middle, highest = _LOW, _MIDDLE, _HIGH
     for i in range(_HIGHEST + 1, heights.size):
         if GRID_PERSISTENCE[i] < 0.7:

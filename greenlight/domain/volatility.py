@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -114,7 +115,7 @@ def daily_returns_pct(
     closes = np.array([bar.close for bar in bars], dtype=np.float64)
     if not (np.isfinite(closes).all() and closes.min() > 0.0):
         return Unavailable("a close is not a positive number")
-    for earlier, later in zip(bars, bars[1:], strict=False):
+    for earlier, later in pairwise(bars):
         if later.start <= earlier.start:
             return Unavailable(f"daily bars out of order at {eastern_date(later.start)}")
         if later.start - earlier.start > _MAX_GAP:
@@ -177,9 +178,14 @@ def fit_with_arch(returns_pct: FloatArray, model: Model, distribution: Distribut
     from arch import arch_model
 
     _require_moving(returns_pct)
-    asymmetric = int(model is Model.GJR)
     arch = arch_model(
-        returns_pct, vol="GARCH", p=1, o=asymmetric, q=1, dist=str(distribution), rescale=False
+        returns_pct,
+        vol="GARCH",
+        p=1,
+        o=1 if model is Model.GJR else 0,
+        q=1,
+        dist="t" if distribution is Distribution.STUDENT_T else "normal",
+        rescale=False,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
