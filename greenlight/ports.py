@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind
+from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Split, Tick, Unavailable
 from greenlight.domain.orders import (
     BrokerOrder,
@@ -405,6 +406,27 @@ class Store(Protocol):
         self, start: datetime, end: datetime
     ) -> list[tuple[datetime, dict[str, object]]]:
         """Stored evaluations in [start, end), oldest first."""
+        ...
+
+    # -- volatility
+    def write_forecasts(self, made: Sequence[VolatilityForecast | FailedForecast]) -> None:
+        """Store forecasts and failed attempts; a repeated symbol and instant stays."""
+        ...
+
+    def latest_forecasts(self, start: datetime, end: datetime) -> list[VolatilityForecast]:
+        """The newest forecast of each symbol made in [start, end), by symbol."""
+        ...
+
+    def failed_forecasts(self, start: datetime, end: datetime) -> list[FailedForecast]:
+        """Attempts in [start, end) that failed, oldest first."""
+        ...
+
+    def write_volatility_scores(self, scores: Sequence[VolatilityScore]) -> None:
+        """Store scores; a repeated session, symbol and method stays."""
+        ...
+
+    def volatility_scores(self, start: date, end: date) -> list[VolatilityScore]:
+        """Scores of the sessions from `start` to `end`, both included, by session and symbol."""
         ...
 
 

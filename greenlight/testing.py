@@ -12,13 +12,14 @@ import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
 from greenlight.domain import ledger
 from greenlight.domain.audit import GENESIS, ChainedDecision, Decision, DecisionKind, chain_hash
 from greenlight.domain.costs import fill_cost
+from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick, Unavailable
 from greenlight.domain.orders import (
     TERMINAL,
@@ -194,6 +195,8 @@ class FakeStore:
         self._halts: list[Halt] = []
         self._states: dict[tuple[str, str], StrategyState] = {}
         self._evaluations: dict[datetime, str] = {}
+        self._forecasts: dict[tuple[str, datetime], VolatilityForecast | FailedForecast] = {}
+        self._scores: dict[tuple[date, str, str], VolatilityScore] = {}
         self.quotes: list[Quote] = []
         self.ticks: list[Tick] = []
 
@@ -557,6 +560,41 @@ class FakeStore:
         with self._turn():
             found = sorted((at, text) for at, text in self._evaluations.items())
             return [(at, json.loads(text)) for at, text in found if start <= at < end]
+
+    # -- volatility
+
+    def write_forecasts(self, made: Sequence[VolatilityForecast | FailedForecast]) -> None:
+        """Keep forecasts and failed attempts; a repeated symbol and instant stays."""
+        with self._turn():
+            for row in made:
+                self._forecasts.setdefault((row.symbol, row.at), row)
+
+    def latest_forecasts(self, start: datetime, end: datetime) -> list[VolatilityForecast]:
+        """The newest forecast of each symbol made in [start, end), by symbol."""
+        with self._turn():
+            found: dict[str, VolatilityForecast] = {}
+            for (symbol, at), row in sorted(self._forecasts.items(), key=lambda item: item[0]):
+                if isinstance(row, VolatilityForecast) and start <= at < end:
+                    found[symbol] = row
+            return list(found.values())
+
+    def failed_forecasts(self, start: datetime, end: datetime) -> list[FailedForecast]:
+        """Attempts in [start, end) that failed, oldest first."""
+        with self._turn():
+            rows = self._forecasts.values()
+            found = [r for r in rows if isinstance(r, FailedForecast) and start <= r.at < end]
+            return sorted(found, key=lambda row: (row.at, row.symbol))
+
+    def write_volatility_scores(self, scores: Sequence[VolatilityScore]) -> None:
+        """Keep scores; a repeated session, symbol and method stays."""
+        with self._turn():
+            for score in scores:
+                self._scores.setdefault((score.session, score.symbol, score.method), score)
+
+    def volatility_scores(self, start: date, end: date) -> list[VolatilityScore]:
+        """Scores of the sessions from `start` to `end`, both included."""
+        with self._turn():
+            return [row for key, row in sorted(self._scores.items()) if start <= key[0] <= end]
 
     # -- inside
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from greenlight.adapters.timescale_schema import migrate
 from greenlight.domain import ledger
 from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind
 from greenlight.domain.costs import fill_cost
+from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.orders import (
     Accepted,
@@ -408,14 +409,11 @@ class TimescaleStore:
 
     def save_strategy_states(self, states: Sequence[StrategyState]) -> None:
         """Replace what is remembered of the given strategies and symbols."""
-        if not states:
-            return
         values = [
             {"strategy": s.strategy, "symbol": s.symbol, "at": s.at, "figures": list(s.values)}
             for s in states
         ]
-        with self._transaction(is_durable=False) as connection, connection.cursor() as cursor:
-            cursor.executemany(self._queries["upsert_strategy_state"], values)
+        self._write_many("upsert_strategy_state", values)
 
     def strategy_states(self, strategy: str) -> list[StrategyState]:
         """What a strategy remembers, by symbol."""
@@ -431,6 +429,31 @@ class TimescaleStore:
         """Stored evaluations in [start, end), oldest first."""
         found = self._read("evaluations", start=start, end=end)
         return [(rows.utc(row[0]), row[1]) for row in found]
+
+    # -- volatility
+
+    def write_forecasts(self, made: Sequence[VolatilityForecast | FailedForecast]) -> None:
+        """Store forecasts and failed attempts; a repeated symbol and instant stays."""
+        self._write_many("insert_forecast", [rows.forecast_values(row) for row in made])
+
+    def latest_forecasts(self, start: datetime, end: datetime) -> list[VolatilityForecast]:
+        """The newest forecast of each symbol made in [start, end), by symbol."""
+        found = self._read("latest_forecasts", start=start, end=end)
+        return [rows.forecast_of(row) for row in found]
+
+    def failed_forecasts(self, start: datetime, end: datetime) -> list[FailedForecast]:
+        """Attempts in [start, end) that failed, oldest first."""
+        found = self._read("failed_forecasts", start=start, end=end)
+        return [rows.failed_forecast_of(row) for row in found]
+
+    def write_volatility_scores(self, scores: Sequence[VolatilityScore]) -> None:
+        """Store scores; a repeated session, symbol and method stays."""
+        self._write_many("insert_volatility_score", [rows.score_values(row) for row in scores])
+
+    def volatility_scores(self, start: date, end: date) -> list[VolatilityScore]:
+        """Scores of the sessions from `start` to `end`, both included."""
+        found = self._read("volatility_scores", start=start, end=end)
+        return [rows.score_of(row) for row in found]
 
     # -- one statement
 
@@ -449,6 +472,11 @@ class TimescaleStore:
     def _write(self, query: str, **values: Any) -> None:
         with self._pool.borrow() as connection:
             self._run(connection, query, values)
+
+    def _write_many(self, query: str, values: Sequence[Mapping[str, Any]]) -> None:
+        if values:
+            with self._transaction(is_durable=False) as connection, connection.cursor() as cursor:
+                cursor.executemany(self._queries[query], values)
 
     @contextmanager
     def _transaction(self, *, is_durable: bool = True) -> Iterator[Connection]:

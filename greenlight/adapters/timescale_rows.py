@@ -14,6 +14,14 @@ from typing import Any
 
 from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind, Verdict, canonical
 from greenlight.domain.costs import FillCost
+from greenlight.domain.forecasts import (
+    Distribution,
+    FailedForecast,
+    FitFlag,
+    Model,
+    VolatilityForecast,
+    VolatilityScore,
+)
 from greenlight.domain.market import Bar
 from greenlight.domain.orders import (
     Execution,
@@ -322,3 +330,79 @@ def halt_of(row: Row) -> Halt:
 def state_of(row: Row) -> StrategyState:
     """A row of `strategy_states`."""
     return StrategyState(strategy=row[0], symbol=row[1], at=utc(row[2]), values=tuple(row[3]))
+
+
+def forecast_values(made: VolatilityForecast | FailedForecast) -> dict[str, Any]:
+    """Parameters of `insert_forecast`."""
+    if isinstance(made, FailedForecast):
+        names = ("through", "model", "distribution", "sigma_pct", "vol_frac_ann")
+        absent = dict.fromkeys((*names, "bic", "n_obs", "params"))
+        return absent | {
+            "symbol": made.symbol,
+            "at": made.at,
+            "is_converged": False,
+            "flags": [],
+            "reason": made.reason,
+        }
+    return {
+        "symbol": made.symbol,
+        "at": made.at,
+        "through": made.through,
+        "model": str(made.model),
+        "distribution": str(made.distribution),
+        "sigma_pct": list(made.sigma_pct),
+        "vol_frac_ann": made.vol_frac_ann,
+        "is_converged": made.is_converged,
+        "flags": [str(flag) for flag in made.flags],
+        "bic": made.bic,
+        "n_obs": made.n_obs,
+        "params": list(made.params),
+        "reason": None,
+    }
+
+
+def forecast_of(row: Row) -> VolatilityForecast:
+    """A row of `latest_forecasts`."""
+    return VolatilityForecast(
+        symbol=row[0],
+        at=utc(row[1]),
+        through=row[2],
+        model=Model(row[3]),
+        distribution=Distribution(row[4]),
+        sigma_pct=tuple(row[5]),
+        vol_frac_ann=row[6],
+        is_converged=row[7],
+        flags=tuple(FitFlag(flag) for flag in row[8]),
+        bic=row[9],
+        n_obs=row[10],
+        params=tuple(row[11]),
+    )
+
+
+def failed_forecast_of(row: Row) -> FailedForecast:
+    """A row of `failed_forecasts`."""
+    return FailedForecast(symbol=row[0], at=utc(row[1]), reason=row[2])
+
+
+def score_of(row: Row) -> VolatilityScore:
+    """A row of `volatility_scores`."""
+    return VolatilityScore(
+        symbol=row[0],
+        session=row[1],
+        method=row[2],
+        forecast_pct2=row[3],
+        realised_pct2=row[4],
+        qlike=row[5],
+    )
+
+
+def score_values(score: VolatilityScore) -> dict[str, Any]:
+    """Parameters of `insert_volatility_score`."""
+    return {
+        "symbol": score.symbol,
+        "session": score.session,
+        "method": score.method,
+        "forecast_pct2": score.forecast_pct2,
+        "realised_pct2": score.realised_pct2,
+        "qlike": score.qlike,
+    }

@@ -279,3 +279,38 @@ ON CONFLICT (at) DO NOTHING;
 -- name: evaluations
 -- Evaluations inside a window, oldest first.
 SELECT at, evaluation FROM readiness WHERE at >= %(start)s AND at < %(end)s ORDER BY at;
+
+-- volatility ------------------------------------------------------------------
+
+-- name: insert_forecast
+-- A repeated symbol and instant is left as it was.
+INSERT INTO forecasts (symbol, at, through, model, distribution, sigma_pct, vol_frac_ann,
+                       is_converged, flags, bic, n_obs, params, reason)
+VALUES (%(symbol)s, %(at)s, %(through)s, %(model)s, %(distribution)s, %(sigma_pct)s,
+        %(vol_frac_ann)s, %(is_converged)s, %(flags)s, %(bic)s, %(n_obs)s, %(params)s, %(reason)s)
+ON CONFLICT (symbol, at) DO NOTHING;
+
+-- name: latest_forecasts
+-- The newest forecast of each symbol inside a window; attempts that failed are passed over.
+SELECT DISTINCT ON (symbol) symbol, at, through, model, distribution, sigma_pct, vol_frac_ann,
+       is_converged, flags, bic, n_obs, params
+FROM forecasts
+WHERE model IS NOT NULL AND at >= %(start)s AND at < %(end)s
+ORDER BY symbol, at DESC;
+
+-- name: failed_forecasts
+-- Attempts inside a window that failed, oldest first.
+SELECT symbol, at, reason FROM forecasts
+WHERE reason IS NOT NULL AND at >= %(start)s AND at < %(end)s ORDER BY at, symbol;
+
+-- name: insert_volatility_score
+-- A repeated session, symbol and method is left as it was.
+INSERT INTO volatility_scores (symbol, session, method, forecast_pct2, realised_pct2, qlike)
+VALUES (%(symbol)s, %(session)s, %(method)s, %(forecast_pct2)s, %(realised_pct2)s, %(qlike)s)
+ON CONFLICT DO NOTHING;
+
+-- name: volatility_scores
+-- Scores of the sessions from one date to another, both included.
+SELECT symbol, session, method, forecast_pct2, realised_pct2, qlike
+FROM volatility_scores WHERE session >= %(start)s AND session <= %(end)s
+ORDER BY session, symbol, method;

@@ -1,0 +1,332 @@
+"""GARCH(1,1): climbing the likelihood, from several starts where it is rough, compiled.
+
+Before it stands `garch`, the likelihood; after it `volatility`, which chooses a
+model and forecasts. Decided here: the box that parameters lie in (arch's), from
+where to climb, and when a climb has arrived.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from greenlight.domain.garch import (
+    GRID_ALPHA,
+    GRID_PERSISTENCE,
+    MEAN,
+    START_NU,
+    VARIANCE,
+    grid_heights,
+    information,
+    log_likelihood,
+    series_scale,
+)
+from greenlight.domain.indicators import FloatArray
+
+NU_MIN = 2.05
+"""Fewest degrees of freedom of a fitted Student-t."""
+NU_MAX = 500.0
+"""Most degrees of freedom of a fitted Student-t."""
+OMEGA_MIN_FRAC = 1e-8
+"""Smallest omega, as a fraction of the returns' variance."""
+OMEGA_MAX_FRAC = 10.0
+"""Largest omega, as a fraction of the returns' variance."""
+
+_TOLERANCE = 1e-7  # predicted gain in log-likelihood at which a climb ends
+_MAX_STEPS = 200
+_REACH = np.array([np.inf, 2.0, 0.4, 0.4, 0.2])  # farthest step by coordinate
+_LANES = GRID_ALPHA.size
+_GUARDS = 5
+_LOW, _MIDDLE, _HIGH, _HIGHEST, _LOWEST = 0, 1, 2, 3, 5  # starts by their persistence
+# Log-likelihood by which another hill may start lower and still be climbed.
+_LOW_MARGIN = 4.0
+_HIGH_MARGIN = 4.0
+_MIDDLE_MARGIN = 8.0
+_NO_FENCE = np.array([-1.0, 2.0, 2.0])
+_FENCE_LOW = np.array([-1.0, 0.8, 2.0])
+_FENCE_HIGH = np.array([0.95, 2.0, 0.04])
+
+
+# The optimiser's coordinates: mu, log omega, persistence, alpha's share of the
+# persistence, 1/nu. Each lies in an interval, so that its bounds are plain.
+
+
+@njit(cache=True)
+def _to_theta(x: FloatArray) -> FloatArray:
+    theta = x.copy()
+    theta[1] = math.exp(x[1])
+    theta[2] = x[2] * x[3]
+    theta[3] = x[2] - theta[2]
+    if x.size == 5:
+        theta[4] = 1.0 / x[4]
+    return theta
+
+
+@njit(cache=True)
+def _to_x(theta: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    x = theta.copy()
+    x[1] = math.log(max(theta[1], 1e-300))
+    x[2] = theta[2] + theta[3]
+    x[3] = theta[2] / x[2] if x[2] > 0.0 else 0.5
+    if theta.size == 5:
+        x[4] = 1.0 / theta[4]
+    return np.minimum(np.maximum(x, low), high)
+
+
+@njit(cache=True)
+def _jacobian(theta: FloatArray, x: FloatArray) -> FloatArray:
+    """Derivative of each parameter (row) by each coordinate (column)."""
+    j = np.zeros((x.size, x.size))
+    j[0, 0] = 1.0
+    j[1, 1] = theta[1]
+    j[2, 2], j[2, 3] = x[3], x[2]
+    j[3, 2], j[3, 3] = 1.0 - x[3], -x[2]
+    if x.size == 5:
+        j[4, 4] = -theta[4] * theta[4]
+    return j
+
+
+@njit(cache=True)
+def _solve(matrix: FloatArray, rhs: FloatArray, is_free: FloatArray) -> FloatArray:
+    """Solve the free part of a symmetric system by Cholesky, with a ridge where it needs one."""
+    k = rhs.size
+    ridge = 0.0
+    lower = np.zeros((k, k))
+    while True:
+        is_done = True
+        for i in range(k):
+            if is_free[i] == 0.0:
+                continue
+            for j in range(i + 1):
+                if is_free[j] == 0.0:
+                    continue
+                total = matrix[i, j]
+                if i == j:
+                    total += ridge * max(abs(matrix[i, i]), 1e-10)
+                for m in range(j):
+                    if is_free[m] != 0.0:
+                        total -= lower[i, m] * lower[j, m]
+                if i == j:
+                    if not total > 1e-13 * abs(matrix[i, i]) + 1e-300:
+                        is_done = False
+                        break
+                    lower[i, i] = math.sqrt(total)
+                else:
+                    lower[i, j] = total / lower[j, j]
+            if not is_done:
+                break
+        if is_done:
+            break
+        ridge = 1e-10 if ridge == 0.0 else 10.0 * ridge
+        if not ridge < 1e10:  # something is not finite
+            return np.zeros(k)
+    out = np.zeros(k)
+    for i in range(k):
+        if is_free[i] != 0.0:
+            total = rhs[i]
+            for m in range(i):
+                total -= lower[i, m] * out[m]
+            out[i] = total / lower[i, i]
+    for i in range(k - 1, -1, -1):
+        if is_free[i] != 0.0:
+            total = out[i]
+            for m in range(i + 1, k):
+                total -= lower[m, i] * out[m]
+            out[i] = total / lower[i, i]
+    return out
+
+
+@njit(cache=True)
+def _climb(
+    theta0: FloatArray,
+    returns_pct: FloatArray,
+    scale: FloatArray,
+    smooth: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    fence: FloatArray,
+    target: float,
+) -> tuple[FloatArray, float, bool, int]:
+    """Projected BFGS uphill from a start; parameters, log-likelihood, converged, passes.
+
+    `fence` holds least and largest persistence and largest share of alpha; a
+    climb that steps out of it is given up, for it goes up a hill known already.
+    So is one that will not come up to `target`.
+    """
+    k = theta0.size
+    x = _to_x(theta0, low, high)
+    theta = _to_theta(x)
+    gradient = np.empty(k)
+    value = log_likelihood(theta, returns_pct, scale, smooth, gradient)
+    if not math.isfinite(value):
+        return theta, -np.inf, False, 1
+    j = _jacobian(theta, x)
+    g = j.T @ gradient
+    b = j.T @ information(theta, returns_pct, scale) @ j
+    passes = 2
+    is_free = np.empty(k)
+    is_checked = False
+    for _ in range(_MAX_STEPS):
+        for i in range(k):
+            at_bound = (x[i] <= low[i] and g[i] <= 0.0) or (x[i] >= high[i] and g[i] >= 0.0)
+            is_free[i] = 0.0 if at_bound else 1.0
+        step = _solve(b, g, is_free)
+        gain = 0.0
+        for i in range(k):
+            gain += step[i] * g[i]
+        if gain < 2.0 * _TOLERANCE:
+            is_flat = theta[2] < 0.03 or x[2] < 0.7 or x[2] > 0.9995
+            if not is_flat or (is_checked and gain < 0.02 * _TOLERANCE):
+                return theta, value, True, passes
+            # On flat ground what BFGS has learnt of the curvature can mislead.
+            if not is_checked:
+                is_checked = True
+                j = _jacobian(theta, x)
+                b = j.T @ information(theta, returns_pct, scale) @ j
+                passes += 1
+                continue
+        if (passes > 8 and value + 10.0 * gain + 0.5 < target) or (passes > 40 and value < target):
+            return theta, value, False, passes
+        # Far steps are cut: the curvature holds only near by.
+        size = 1.0
+        for i in range(1, k):
+            if is_free[i] != 0.0:
+                size = min(size, _REACH[i] / max(abs(step[i]), 1e-300))
+        is_better = False
+        for _ in range(40):
+            x_new = np.minimum(np.maximum(x + size * step, low), high)
+            theta_new = _to_theta(x_new)
+            moved = x_new - x
+            slope = 0.0
+            for i in range(k):
+                slope += g[i] * moved[i]
+            new = log_likelihood(theta_new, returns_pct, scale, smooth, gradient)
+            passes += 1
+            if new >= value + 1e-4 * slope and slope >= 0.0:
+                is_better = True
+                break
+            if not math.isfinite(new):
+                size *= 0.1
+                continue
+            # Where the parabola through both values and the slope is highest.
+            bend = 2.0 * (slope - (new - value))
+            size *= min(max(slope / bend, 0.1), 0.5) if bend > 0.0 else 0.1
+        if not is_better or (new == value and passes > 50):
+            return theta, value, gain < 1e-6, passes
+        g_new = _jacobian(theta_new, x_new).T @ gradient
+        y = g - g_new
+        by = b @ moved
+        sy, sbs = 0.0, 0.0
+        for i in range(k):
+            sy += moved[i] * y[i]
+            sbs += moved[i] * by[i]
+        if sbs > 0.0:
+            if sy < 0.1 * sbs:  # Powell's damping keeps the curvature positive
+                mix = 0.9 * sbs / (sbs - sy)
+                y = mix * y + (1.0 - mix) * by
+                sy = 0.1 * sbs
+            for i in range(k):
+                for m in range(k):
+                    b[i, m] += y[i] * y[m] / sy - by[i] * by[m] / sbs
+        x, theta, value, g = x_new, theta_new, new, g_new
+        is_out = x[2] < fence[0] or x[2] > fence[1] or x[3] > fence[2]
+        if is_out and value < target:
+            return theta, value, False, passes
+    return theta, value, False, passes
+
+
+@njit(cache=True)
+def _box(scale: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
+    low, high = np.zeros(k), np.ones(k)
+    low[0], high[0] = -np.inf, np.inf
+    low[1] = math.log(OMEGA_MIN_FRAC * scale[VARIANCE])
+    high[1] = math.log(OMEGA_MAX_FRAC * scale[VARIANCE])
+    if k == 5:
+        low[4], high[4] = 1.0 / NU_MAX, 1.0 / NU_MIN
+    return low, high
+
+
+@njit(cache=True)
+def _start(lane: int, scale: FloatArray, k: int) -> FloatArray:
+    theta = np.empty(k)
+    theta[0] = scale[MEAN]
+    theta[1] = scale[VARIANCE] * (1.0 - GRID_PERSISTENCE[lane])
+    theta[2] = GRID_ALPHA[lane]
+    theta[3] = GRID_PERSISTENCE[lane] - GRID_ALPHA[lane]
+    if k == 5:
+        theta[4] = START_NU
+    return theta
+
+
+@njit(cache=True)
+def maximise(
+    returns_pct: FloatArray, start: FloatArray, is_t: bool
+) -> tuple[FloatArray, float, bool, int]:
+    """The highest log-likelihood that the climbs from several starts reach.
+
+    Parameters
+    ----------
+    returns_pct : float64[n]
+        Daily returns in percent, finite and not all equal.
+    start : float64[k]
+        Parameters near by, such as those of the day before; empty for none.
+    is_t : bool
+        Student-t, five parameters; else Normal, four.
+
+    Returns
+    -------
+    tuple
+        Parameters, log-likelihood, whether the climb converged, and how many
+        passes over the series were made.
+
+    Notes
+    -----
+    The likelihood often has a second hill, at low persistence or at an alpha
+    close to 0. A grid of starts shows whether one can be there; only then is
+    it climbed too. With a start near by five points of the grid are enough.
+    """
+    k = 5 if is_t else 4
+    scale, smooth = series_scale(returns_pct)
+    low, high = _box(scale, k)
+    is_warm = start.size == k
+    heights = grid_heights(returns_pct, scale, is_t, _GUARDS if is_warm else _LANES)
+    top = int(np.argmax(heights))
+    lowest, middle, highest = _LOW, _MIDDLE, _HIGH
+    for i in range(_HIGHEST + 1, heights.size):
+        if GRID_PERSISTENCE[i] < 0.7:
+            lowest = i if heights[i] > heights[lowest] else lowest
+        elif GRID_PERSISTENCE[i] < 0.95:
+            middle = i if heights[i] > heights[middle] else middle
+        else:
+            highest = i if heights[i] > heights[highest] else highest
+    first = start if is_warm else _start(top, scale, k)
+    best, value, is_converged, passes = first, -np.inf, False, 0
+    for hill in range(4):
+        lane, fence = -1, _NO_FENCE
+        persistence = best[2] + best[3]
+        is_low, is_high = persistence < 0.7, best[2] < 0.03 and persistence > 0.95
+        if hill == 1 and not is_high:
+            if heights[_HIGHEST] > heights[_HIGH] - _HIGH_MARGIN:
+                lane = _HIGH if heights[_HIGH] > heights[_HIGHEST] else _HIGHEST
+                fence = _FENCE_HIGH
+        elif hill == 2:
+            if is_low:
+                lane = _LOWEST
+            elif heights[lowest] > heights[middle] - _LOW_MARGIN:
+                lane, fence = lowest, _FENCE_LOW
+        elif hill == 3 and is_low:
+            lane = highest if heights[highest] > heights[middle] else middle
+        elif hill == 3 and is_high and heights[middle] > heights[highest] - _MIDDLE_MARGIN:
+            lane = middle
+        if hill > 0 and lane < 0:
+            continue
+        at = first if hill == 0 else _start(lane, scale, k)
+        other, reached, is_done, more = _climb(
+            at, returns_pct, scale, smooth, low, high, fence, value
+        )
+        passes += more
+        if reached > value:
+            best, value, is_converged = other, reached, is_done
+    return best, value, is_converged, passes

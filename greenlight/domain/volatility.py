@@ -1,0 +1,398 @@
+"""Volatility: which model fits a symbol, and what it forecasts for one to five days.
+
+Before it stand daily bars; after it the store, the scorer and the nightly score.
+Decided here: when a history is fit to be used, which fits are degenerate, and
+the choice among GARCH(1,1) and GJR with Normal and Student-t by BIC. GARCH is
+fitted by `garch_fit`, GJR by the arch package.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from greenlight.domain.forecasts import (
+    HORIZON,
+    Distribution,
+    FailedForecast,
+    FitFlag,
+    Model,
+    VolatilityForecast,
+    VolatilityScore,
+    annualised_frac,
+    qlike,
+)
+from greenlight.domain.garch import next_variance, series_scale
+from greenlight.domain.garch_fit import NU_MAX, NU_MIN, OMEGA_MIN_FRAC, maximise
+from greenlight.domain.indicators import FloatArray
+from greenlight.domain.market import Bar, Split, Unavailable, eastern_date
+
+_EWMA_DECAY: Final = 0.94
+_WINDOW_DAYS: Final = 20
+_MAX_GAP: Final = timedelta(days=10)
+"""Longer than any closure of the exchange since 1990 (seven days in September 2001)."""
+_SPLIT_RATIOS: Final = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0)
+_SPLIT_NEARNESS: Final = 0.05
+_EMPTY: Final = np.empty(0)
+_UNUSABLE: Final = frozenset({FitFlag.NOT_CONVERGED, FitFlag.NOT_FINITE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolatilityPolicy:
+    """How a symbol's volatility is fitted.
+
+    Attributes
+    ----------
+    window : int
+        Newest daily returns that a fit uses, about four years.
+    min_returns : int
+        Fewest daily returns that a fit may use, about a year.
+    models : tuple[Model, ...]
+        Models to choose from.
+    """
+
+    window: int = 1000
+    min_returns: int = 250
+    models: tuple[Model, ...] = (Model.GARCH, Model.GJR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """A fitted model: parameters in arch's order, and what is wrong with them."""
+
+    model: Model
+    distribution: Distribution
+    params: tuple[float, ...]
+    log_likelihood: float
+    is_converged: bool
+    flags: tuple[FitFlag, ...]
+    n_obs: int
+
+    @property
+    def bic(self) -> float:
+        """Bayesian information criterion, ``k ln n - 2 ln L`` (Schwarz 1978)."""
+        return len(self.params) * math.log(self.n_obs) - 2.0 * self.log_likelihood
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a forecast may rest on it."""
+        return not _UNUSABLE & set(self.flags)
+
+
+def daily_returns_pct(
+    bars: Sequence[Bar],
+    splits: Sequence[Split],
+    now: datetime,
+    policy: VolatilityPolicy,
+) -> FloatArray | Unavailable:
+    """Close-to-close returns of the policy's window, or why the history cannot be used.
+
+    Parameters
+    ----------
+    bars : Sequence[Bar]
+        Daily bars of one symbol, raw prices, oldest first.
+    splits : Sequence[Split]
+        Splits of that symbol; prices before one are divided by its ratio.
+    now : datetime
+        Aware; the newest bar may not be much older.
+
+    Returns
+    -------
+    FloatArray | Unavailable
+        Simple returns in percent, dividends left out.
+    """
+    bars = bars[-(policy.window + 1) :]
+    if len(bars) < policy.min_returns + 1:
+        needed = policy.min_returns + 1
+        return Unavailable(f"history too short: {len(bars)} daily bars, {needed} are needed")
+    closes = np.array([bar.close for bar in bars], dtype=np.float64)
+    if not (np.isfinite(closes).all() and closes.min() > 0.0):
+        return Unavailable("a close is not a positive number")
+    for earlier, later in pairwise(bars):
+        if later.start <= earlier.start:
+            return Unavailable(f"daily bars out of order at {eastern_date(later.start)}")
+        if later.start - earlier.start > _MAX_GAP:
+            return Unavailable(f"gap in the daily bars before {eastern_date(later.start)}")
+    if now - bars[-1].end > _MAX_GAP:
+        return Unavailable(f"newest daily bar is of {eastern_date(bars[-1].start)}")
+    days = [eastern_date(bar.start) for bar in bars]
+    for split in splits:
+        before = sum(day < split.ex_date for day in days)
+        if split.ex_date <= eastern_date(now):
+            closes[:before] /= split.ratio
+    growth = closes[1:] / closes[:-1]
+    for i in np.flatnonzero(np.abs(np.log(growth)) > 0.3):
+        ratio = max(growth[i], 1.0 / growth[i])
+        if min(abs(ratio / whole - 1.0) for whole in _SPLIT_RATIOS) < _SPLIT_NEARNESS:
+            return Unavailable(f"jump like an unadjusted split on {days[i + 1]}")
+    returns_pct = 100.0 * (growth - 1.0)
+    if np.count_nonzero(np.diff(returns_pct)) < returns_pct.size // 2:
+        return Unavailable("price hardly moves: half of the returns repeat the one before")
+    return np.ascontiguousarray(returns_pct)
+
+
+def fit_garch(
+    returns_pct: FloatArray, distribution: Distribution, start: Sequence[float] = ()
+) -> Fit:
+    """Fit a GARCH(1,1) with a constant mean by maximum likelihood, compiled.
+
+    Parameters
+    ----------
+    returns_pct : FloatArray
+        Daily returns in percent.
+    distribution : Distribution
+        Of the shocks.
+    start : Sequence[float]
+        Parameters of an earlier fit of the same distribution; others are passed over.
+
+    Raises
+    ------
+    ValueError
+        A return is not finite, or they are all equal.
+    """
+    _require_moving(returns_pct)
+    is_t = distribution is Distribution.STUDENT_T
+    near = np.array(start, dtype=np.float64) if len(start) == 4 + is_t else _EMPTY
+    params, log_likelihood, is_converged, _ = maximise(
+        np.ascontiguousarray(returns_pct, dtype=np.float64), near, is_t
+    )
+    return _judged(Model.GARCH, distribution, params, log_likelihood, is_converged, returns_pct)
+
+
+def fit_with_arch(returns_pct: FloatArray, model: Model, distribution: Distribution) -> Fit:
+    """Fit any of the models by the arch package, from its own starting values.
+
+    Raises
+    ------
+    ValueError
+        A return is not finite, or they are all equal.
+    """
+    # Imported here because it loads pandas and scipy, which a fit of GARCH does not need.
+    from arch import arch_model
+
+    _require_moving(returns_pct)
+    arch = arch_model(
+        returns_pct,
+        vol="GARCH",
+        p=1,
+        o=1 if model is Model.GJR else 0,
+        q=1,
+        dist="t" if distribution is Distribution.STUDENT_T else "normal",
+        rescale=False,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = arch.fit(disp="off", show_warning=False)
+    return _judged(
+        model,
+        distribution,
+        np.asarray(found.params, dtype=np.float64),
+        float(found.loglikelihood),
+        int(found.convergence_flag) == 0,
+        returns_pct,
+    )
+
+
+def variances_pct2(fit: Fit, returns_pct: FloatArray) -> tuple[float, ...]:
+    """Variance of the return (percent squared) 1, 2, … `HORIZON` sessions ahead.
+
+    Notes
+    -----
+    ``h[1] = omega + (alpha + gamma [e < 0]) e^2 + beta s2`` and from then on
+    ``h[k+1] = omega + (alpha + gamma / 2 + beta) h[k]``.
+    """
+    mu, omega, alpha = fit.params[:3]
+    gamma, beta = fit.params[3:5] if fit.model is Model.GJR else (0.0, fit.params[3])
+    scale, smooth = series_scale(returns_pct)
+    recursion = np.array([mu, omega, alpha, gamma, beta])
+    ahead = [float(next_variance(recursion, returns_pct, scale, smooth))]
+    while len(ahead) < HORIZON:
+        ahead.append(omega + (alpha + 0.5 * gamma + beta) * ahead[-1])
+    return tuple(ahead)
+
+
+def forecast(
+    *,
+    symbol: str,
+    now: datetime,
+    bars: Sequence[Bar],
+    splits: Sequence[Split],
+    previous: VolatilityForecast | None,
+    policy: VolatilityPolicy,
+) -> VolatilityForecast | FailedForecast:
+    """Fit every model of the policy and forecast with the one of the lowest BIC.
+
+    Parameters
+    ----------
+    bars, splits
+        As in `daily_returns_pct`.
+    previous : VolatilityForecast | None
+        The last one of this symbol; its parameters start the same model's fit.
+
+    Returns
+    -------
+    VolatilityForecast | FailedForecast
+        Of a degenerate fit only where there is no other, with its flags.
+    """
+    returns_pct = daily_returns_pct(bars, splits, now, policy)
+    if isinstance(returns_pct, Unavailable):
+        return FailedForecast(symbol=symbol, at=now, reason=returns_pct.reason)
+    fits = []
+    for distribution in Distribution:
+        for model in policy.models:
+            if model is Model.GARCH:
+                is_same = (
+                    previous is not None
+                    and previous.model is model
+                    and previous.distribution is distribution
+                )
+                start = previous.params if previous is not None and is_same else ()
+                fits.append(fit_garch(returns_pct, distribution, start))
+            else:
+                fits.append(fit_with_arch(returns_pct, model, distribution))
+    usable = [fit for fit in fits if fit.is_usable]
+    if not usable:
+        reason = "; ".join(f"{f.model} {f.distribution}: {', '.join(f.flags)}" for f in fits)
+        return FailedForecast(symbol=symbol, at=now, reason=f"no fit is usable: {reason}")
+    best = min(usable, key=lambda fit: (len(fit.flags) > 0, fit.bic))
+    ahead = variances_pct2(best, returns_pct)
+    if not all(math.isfinite(variance) and variance > 0.0 for variance in ahead):
+        return FailedForecast(symbol=symbol, at=now, reason=f"forecast not finite: {ahead}")
+    return VolatilityForecast(
+        symbol=symbol,
+        at=now,
+        through=eastern_date(bars[-1].start),
+        model=best.model,
+        distribution=best.distribution,
+        sigma_pct=tuple(math.sqrt(variance) for variance in ahead),
+        vol_frac_ann=annualised_frac(ahead),
+        is_converged=best.is_converged,
+        flags=best.flags,
+        bic=best.bic,
+        n_obs=best.n_obs,
+        params=best.params,
+    )
+
+
+def rolling_pct2(
+    returns_pct: FloatArray, distribution: Distribution, *, window: int, refit_every: int
+) -> FloatArray:
+    """GARCH's variance of each next day (percent squared), refitted as time goes on.
+
+    Parameters
+    ----------
+    returns_pct : FloatArray
+        Daily returns in percent, longer than `window`.
+    window : int
+        Newest returns that a fit uses.
+    refit_every : int
+        Days between fits; each starts from the one before.
+
+    Returns
+    -------
+    FloatArray
+        One value for each return after the first `window`, each made of returns
+        before it alone.
+    """
+    made = np.empty(returns_pct.size - window)
+    start: tuple[float, ...] = ()
+    recursion = np.empty(5)
+    for i in range(made.size):
+        seen = returns_pct[i : i + window]
+        if i % refit_every == 0:
+            start = fit_garch(seen, distribution, start).params
+            recursion[:] = (*start[:3], 0.0, start[3])
+        made[i] = next_variance(recursion, seen, *series_scale(seen))
+    return made
+
+
+def ewma_pct2(returns_pct: FloatArray) -> float:
+    """Next session's variance (percent squared) by RiskMetrics' average, decay 0.94."""
+    # The last 200 weigh all but 4e-6.
+    recent = returns_pct[-200:]
+    weights = _EWMA_DECAY ** np.arange(recent.size - 1, -1, -1)
+    return float(weights @ recent**2 / weights.sum())
+
+
+def window_pct2(returns_pct: FloatArray) -> float:
+    """Next session's variance (percent squared) by the last 20 squared returns."""
+    return float(np.mean(returns_pct[-_WINDOW_DAYS:] ** 2))
+
+
+def scores(made: VolatilityForecast, returns_pct: FloatArray, bar: Bar) -> list[VolatilityScore]:
+    """Losses of a forecast, of EWMA and of the 20-day window in the session after it.
+
+    Parameters
+    ----------
+    made : VolatilityForecast
+        Made before that session.
+    returns_pct : FloatArray
+        Daily returns up to and with that session.
+    bar : Bar
+        That session's bar.
+    """
+    realised = float(returns_pct[-1] ** 2)
+    methods = {
+        "garch": made.sigma_pct[0] ** 2,
+        "ewma": ewma_pct2(returns_pct[:-1]),
+        "window20": window_pct2(returns_pct[:-1]),
+    }
+    return [
+        VolatilityScore(
+            symbol=made.symbol,
+            session=eastern_date(bar.start),
+            method=method,
+            forecast_pct2=variance,
+            realised_pct2=realised,
+            qlike=qlike(variance, realised),
+        )
+        for method, variance in methods.items()
+        if variance > 0.0
+    ]
+
+
+def _require_moving(returns_pct: FloatArray) -> None:
+    if returns_pct.size < 2 or not np.isfinite(returns_pct).all() or np.ptp(returns_pct) == 0.0:
+        raise ValueError("returns must be finite and not all equal")
+
+
+def _judged(
+    model: Model,
+    distribution: Distribution,
+    params: FloatArray,
+    log_likelihood: float,
+    is_converged: bool,
+    returns_pct: FloatArray,
+) -> Fit:
+    flags = []
+    if not is_converged:
+        flags.append(FitFlag.NOT_CONVERGED)
+    if not (np.isfinite(params).all() and math.isfinite(log_likelihood)):
+        flags.append(FitFlag.NOT_FINITE)
+    omega, alpha = params[1], params[2]
+    gamma, beta = params[3:5] if model is Model.GJR else (0.0, params[3])
+    variance = float(np.var(returns_pct))
+    if alpha + 0.5 * gamma + beta > 1.0 - 1e-4:
+        flags.append(FitFlag.INTEGRATED)
+    if omega < 2.0 * OMEGA_MIN_FRAC * variance:
+        flags.append(FitFlag.OMEGA_AT_BOUND)
+    if alpha < 1e-4 and alpha + gamma < 1e-4:
+        flags.append(FitFlag.NO_ARCH)
+    if distribution is Distribution.STUDENT_T and not NU_MIN * 1.01 < params[-1] < NU_MAX * 0.99:
+        flags.append(FitFlag.NU_AT_BOUND)
+    return Fit(
+        model=model,
+        distribution=distribution,
+        params=tuple(float(value) for value in params),
+        log_likelihood=float(log_likelihood),
+        is_converged=is_converged,
+        flags=tuple(flags),
+        n_obs=int(returns_pct.size),
+    )
