@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -29,11 +30,13 @@ from actors.refusals import Refusals
 from greenlight.domain.audit import Figure, instant_text
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.market import (
+    CONFIRMING_QUOTES,
     Bar,
     Quote,
     Session,
     Tick,
     eastern_date,
+    is_confirmed,
     quote_refusal,
     session_on,
 )
@@ -134,6 +137,7 @@ class MarketDataHub:
         self._events: queue.SimpleQueue[StreamEvent | None] = queue.SimpleQueue()
         self._quotes: dict[str, Quote] = {}
         self._seeded: set[str] = set()
+        self._doubtful: dict[str, deque[Quote]] = {}
         self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
         self._watch = EquityWatch(store=store, broker=None, notifier=notifier, limits=limits)
         self._bands: dict[str, WatchBand] = {}
@@ -287,6 +291,13 @@ class MarketDataHub:
         if symbol in self._seeded and reason in _STREAM_ORDER:
             # The price to begin with came over REST; the stream may tell it once more.
             reason = None
+        if reason == "absurd":
+            doubtful = self._doubtful.setdefault(symbol, deque(maxlen=CONFIRMING_QUOTES))
+            if is_confirmed(quote, tuple(doubtful)):
+                logger.warning("price moved", extra={"action": "believe_quote", "symbol": symbol})
+                reason = None
+            else:
+                doubtful.append(quote)
         if reason is not None:
             at = self._clock()
             figures: dict[str, Figure] = {"bid": quote.bid, "ask": quote.ask}
@@ -297,6 +308,7 @@ class MarketDataHub:
             return
         self._advance(quote.at)
         self._seeded.discard(symbol)
+        self._doubtful.pop(symbol, None)
         self._quotes[symbol] = quote
         self._fresh.append(quote)
 

@@ -8,10 +8,11 @@ Prices are float64 US dollars, sizes whole shares, times aware UTC.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -155,6 +156,38 @@ def quote_refusal(quote: Quote, last: Quote | None) -> str | None:
     if quote.at < last.at:
         return "out_of_order"
     return "duplicate" if quote == last else None
+
+
+CONFIRMING_QUOTES = 3
+"""Absurd quotes in a row that agree, after which the price is believed to have moved."""
+_AGREEMENT_FRAC = 0.05
+
+
+def is_confirmed(quote: Quote, doubtful: Sequence[Quote]) -> bool:
+    """Whether an absurd quote and the absurd ones just before it show a real move.
+
+    A monitor that refused them all would be blind in a crash. One wrong price
+    confirms nothing; several later ones around it do.
+
+    Parameters
+    ----------
+    quote : Quote
+        The newest one.
+    doubtful : Sequence[Quote]
+        The absurd quotes of the symbol since its last good one, oldest first.
+
+    Returns
+    -------
+    bool
+        The last `CONFIRMING_QUOTES`, this one included, are each later than the
+        one before, and their mids within 5% of the newest.
+    """
+    latest = [*doubtful, quote][-CONFIRMING_QUOTES:]
+    if len(latest) < CONFIRMING_QUOTES:
+        return False
+    mid = (quote.bid + quote.ask) / 2
+    agree = all(abs((q.bid + q.ask) / 2 / mid - 1) <= _AGREEMENT_FRAC for q in latest)
+    return agree and all(a.at < b.at for a, b in pairwise(latest))
 
 
 def bar_refusal(bar: Bar) -> str | None:

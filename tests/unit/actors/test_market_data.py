@@ -73,8 +73,8 @@ def test_take_quotes_when_some_are_bad_then_stored_and_told_once_a_kind_and_sess
 ) -> None:
     rig = start()
     rig.step(quote(100.0, at=later(1)), at=later(60))
-    for second in (61, 62, 63):
-        rig.step(quote(150.0, at=later(second)), at=later(second))
+    for second, bid in ((61, 150.0), (62, 170.0), (63, 190.0)):
+        rig.step(quote(bid, at=later(second)), at=later(second))
     rig.step(quote(100.0, at=later(1)), at=later(64))
     rows = rig.around.decisions(DecisionKind.DATA)
     assert [(r.symbol, r.reason) for r in rows] == [("AAPL", "absurd"), ("AAPL", "duplicate")]
@@ -147,6 +147,17 @@ def test_stale_symbols_when_one_is_silent_for_90_seconds_then_named(start: Start
     rig.step(quote(at=later(0)), quote(50.0, at=later(60), symbol="IBM"), at=later(60))
     assert rig.hub.stale_symbols(later(90)) == []
     assert rig.hub.stale_symbols(later(91)) == ["AAPL"]
+
+
+def test_take_quotes_when_a_crash_is_confirmed_then_the_position_is_left(start: Start) -> None:
+    rig = start()
+    rig.step(*fill_entry(rig), quote(100.0, at=later(30)), at=later(60))
+    for second in (61, 62):
+        rig.step(quote(70.0 + second / 100, at=later(second)), at=later(second))
+        assert rig.around.decisions(DecisionKind.EXIT) == []
+    rig.step(quote(70.0, at=later(63)), at=later(63))
+    (row,) = rig.around.decisions(DecisionKind.EXIT)
+    assert (row.reason, row.figures["bid"]) == ("stop", 70.0)
 
 
 # -- fills

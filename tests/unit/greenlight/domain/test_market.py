@@ -15,6 +15,7 @@ from greenlight.domain.market import (
     bar_refusal,
     eastern_date,
     eastern_midnight,
+    is_confirmed,
     next_session,
     previous_session,
     quote_refusal,
@@ -73,6 +74,18 @@ def test_refuse_quote_when_mid_jumps_in_a_session_then_absurd_above_a_fifth(
 ) -> None:
     later = quote(mid - 0.05, mid + 0.05, T0 + timedelta(minutes=1))
     assert quote_refusal(later, quote(99.95, 100.05)) == reason
+
+
+def test_is_confirmed_when_three_later_quotes_agree_then_and_not_before() -> None:
+    first, second, third = (
+        quote(bid, bid + 0.1, T0 + timedelta(seconds=s)) for s, bid in enumerate((70, 72, 71))
+    )
+    assert is_confirmed(third, [first, second])
+    assert is_confirmed(third, [quote(30, 30.1), first, second])
+    assert not is_confirmed(second, [first])
+    assert not is_confirmed(third, [second, first])
+    assert not is_confirmed(first, [first, first])
+    assert not is_confirmed(third, [first, replace(second, bid=75, ask=75.1)])
 
 
 def test_refuse_quote_when_mid_jumps_overnight_then_taken() -> None:
