@@ -14,7 +14,7 @@ import platform
 import subprocess
 import sys
 
-NAMES = ("replay", "exit_latency", "ingest")
+NAMES = ("replay", "exit_latency", "ingest", "garch")
 
 
 def main(names: list[str]) -> int:

@@ -79,7 +79,7 @@ def test_nightly_when_a_session_later_then_scored_against_what_it_showed() -> No
         )
     assert [score.method for score in done.scores] == ["garch", "ewma", "window20"]
     realised = (100 * (BARS[-1].close / BARS[-2].close - 1)) ** 2
-    assert {score.realised_pct2 for score in done.scores} == {pytest.approx(realised)}
+    assert [score.realised_pct2 for score in done.scores] == pytest.approx([realised] * 3)
     day = eastern_date(BARS[-1].start)
     assert {score.session for score in store.volatility_scores(day, day)} == {day}
 
