@@ -42,8 +42,10 @@ class FitFlag(StrEnum):
     OMEGA_AT_BOUND = "omega_at_bound"
     NO_ARCH = "no_arch"
     """Shocks do not move the variance; beta means nothing then."""
-    NU_AT_BOUND = "nu_at_bound"
-    """Tails so heavy that the likelihood may have no top, or none at all."""
+    NU_AT_LEAST = "nu_at_least"
+    """Tails so heavy that the likelihood may have no top."""
+    NU_AT_MOST = "nu_at_most"
+    """Tails like the Normal's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,14 +54,13 @@ _FENCE_HIGH = np.array([0.95, 2.0, 0.04])
 
 
 @njit(cache=True)
-def _to_theta(x: FloatArray) -> FloatArray:
-    theta = x.copy()
+def _to_theta(x: FloatArray, theta: FloatArray) -> None:
+    theta[0] = x[0]
     theta[1] = math.exp(x[1])
     theta[2] = x[2] * x[3]
     theta[3] = x[2] - theta[2]
     if x.size == 5:
         theta[4] = 1.0 / x[4]
-    return theta
 
 
 @njit(cache=True)
@@ -76,16 +75,28 @@ def _to_x(theta: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
 
 
 @njit(cache=True)
-def _jacobian(theta: FloatArray, x: FloatArray) -> FloatArray:
-    """Derivative of each parameter (row) by each coordinate (column)."""
-    j = np.zeros((x.size, x.size))
-    j[0, 0] = 1.0
-    j[1, 1] = theta[1]
-    j[2, 2], j[2, 3] = x[3], x[2]
-    j[3, 2], j[3, 3] = 1.0 - x[3], -x[2]
+def _pull(gradient: FloatArray, theta: FloatArray, x: FloatArray) -> None:
+    """Turn a derivative by each parameter into one by each coordinate, in place."""
+    by_alpha, by_beta = gradient[2], gradient[3]
+    gradient[1] *= theta[1]
+    gradient[2] = x[3] * by_alpha + (1.0 - x[3]) * by_beta
+    gradient[3] = x[2] * (by_alpha - by_beta)
     if x.size == 5:
-        j[4, 4] = -theta[4] * theta[4]
-    return j
+        gradient[4] *= -theta[4] * theta[4]
+
+
+@njit(cache=True)
+def _curvature(
+    theta: FloatArray, x: FloatArray, returns_pct: FloatArray, scale: FloatArray
+) -> FloatArray:
+    """The expected information by coordinate."""
+    b = information(theta, returns_pct, scale)
+    for i in range(x.size):
+        _pull(b[i], theta, x)
+    b = b.T.copy()
+    for i in range(x.size):
+        _pull(b[i], theta, x)
+    return b
 
 
 @njit(cache=True)
@@ -157,16 +168,17 @@ def _climb(
     """
     k = theta0.size
     x = _to_x(theta0, low, high)
-    theta = _to_theta(x)
-    gradient = np.empty(k)
+    theta, gradient = np.empty(k), np.empty(k)
+    _to_theta(x, theta)
     value = log_likelihood(theta, returns_pct, scale, smooth, gradient)
     if not math.isfinite(value):
         return theta, -np.inf, False, 1
-    j = _jacobian(theta, x)
-    g = j.T @ gradient
-    b = j.T @ information(theta, returns_pct, scale) @ j
+    _pull(gradient, theta, x)
+    g, g_new = gradient, np.empty(k)
+    b = _curvature(theta, x, returns_pct, scale)
     passes = 2
-    is_free = np.empty(k)
+    is_free, moved, y, by = np.empty(k), np.empty(k), np.empty(k), np.empty(k)
+    x_new, theta_new = np.empty(k), np.empty(k)
     is_checked = False
     for _ in range(_MAX_STEPS):
         for i in range(k):
@@ -183,8 +195,7 @@ def _climb(
             # On flat ground what BFGS has learnt of the curvature can mislead.
             if not is_checked:
                 is_checked = True
-                j = _jacobian(theta, x)
-                b = j.T @ information(theta, returns_pct, scale) @ j
+                b = _curvature(theta, x, returns_pct, scale)
                 passes += 1
                 continue
         if (passes > 8 and value + 10.0 * gain + 0.5 < target) or (passes > 40 and value < target):
@@ -196,13 +207,13 @@ def _climb(
                 size = min(size, _REACH[i] / max(abs(step[i]), 1e-300))
         is_better = False
         for _ in range(40):
-            x_new = np.minimum(np.maximum(x + size * step, low), high)
-            theta_new = _to_theta(x_new)
-            moved = x_new - x
             slope = 0.0
             for i in range(k):
+                x_new[i] = min(max(x[i] + size * step[i], low[i]), high[i])
+                moved[i] = x_new[i] - x[i]
                 slope += g[i] * moved[i]
-            new = log_likelihood(theta_new, returns_pct, scale, smooth, gradient)
+            _to_theta(x_new, theta_new)
+            new = log_likelihood(theta_new, returns_pct, scale, smooth, g_new)
             passes += 1
             if new >= value + 1e-4 * slope and slope >= 0.0:
                 is_better = True
@@ -215,22 +226,26 @@ def _climb(
             size *= min(max(slope / bend, 0.1), 0.5) if bend > 0.0 else 0.1
         if not is_better or (new == value and passes > 50):
             return theta, value, gain < 1e-6, passes
-        g_new = _jacobian(theta_new, x_new).T @ gradient
-        y = g - g_new
-        by = b @ moved
+        _pull(g_new, theta_new, x_new)
         sy, sbs = 0.0, 0.0
         for i in range(k):
+            y[i] = g[i] - g_new[i]
+            by[i] = 0.0
+            for m in range(k):
+                by[i] += b[i, m] * moved[m]
             sy += moved[i] * y[i]
             sbs += moved[i] * by[i]
         if sbs > 0.0:
             if sy < 0.1 * sbs:  # Powell's damping keeps the curvature positive
                 mix = 0.9 * sbs / (sbs - sy)
-                y = mix * y + (1.0 - mix) * by
+                for i in range(k):
+                    y[i] = mix * y[i] + (1.0 - mix) * by[i]
                 sy = 0.1 * sbs
             for i in range(k):
                 for m in range(k):
                     b[i, m] += y[i] * y[m] / sy - by[i] * by[m] / sbs
-        x, theta, value, g = x_new, theta_new, new, g_new
+        x, x_new, theta, theta_new, g, g_new = x_new, x, theta_new, theta, g_new, g
+        value = new
         is_out = x[2] < fence[0] or x[2] > fence[1] or x[3] > fence[2]
         if is_out and value < target:
             return theta, value, False, passes
@@ -263,13 +278,13 @@ def _start(lane: int, scale: FloatArray, k: int) -> FloatArray:
 @njit(cache=True)
 def maximise(
     returns_pct: FloatArray, start: FloatArray, is_t: bool
-) -> tuple[FloatArray, float, bool, int]:
+) -> tuple[FloatArray, float, bool, int, float]:
     """The highest log-likelihood that the climbs from several starts reach.
 
     Parameters
     ----------
     returns_pct : float64[n]
-        Daily returns in percent, finite and not all equal.
+        Daily returns in percent.
     start : float64[k]
         Parameters near by, such as those of the day before; empty for none.
     is_t : bool
@@ -278,8 +293,9 @@ def maximise(
     Returns
     -------
     tuple
-        Parameters, log-likelihood, whether the climb converged, and how many
-        passes over the series were made.
+        Parameters, log-likelihood, whether the climb converged, how many passes
+        over the series were made, and the returns' variance. Where that is not
+        positive and finite nothing was fitted.
 
     Notes
     -----
@@ -289,6 +305,9 @@ def maximise(
     """
     k = 5 if is_t else 4
     scale, smooth = series_scale(returns_pct)
+    variance = scale[VARIANCE]
+    if not 0.0 < variance < np.inf:
+        return np.full(k, np.nan), -np.inf, False, 0, variance
     low, high = _box(scale, k)
     is_warm = start.size == k
     heights = grid_heights(returns_pct, scale, is_t, _GUARDS if is_warm else _LANES)
@@ -329,4 +348,4 @@ def maximise(
         passes += more
         if reached > value:
             best, value, is_converged = other, reached, is_done
-    return best, value, is_converged, passes
+    return best, value, is_converged, passes, variance

@@ -41,7 +41,7 @@ _MAX_GAP: Final = timedelta(days=10)
 _SPLIT_RATIOS: Final = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0)
 _SPLIT_NEARNESS: Final = 0.05
 _EMPTY: Final = np.empty(0)
-_UNUSABLE: Final = frozenset({FitFlag.NOT_CONVERGED, FitFlag.NOT_FINITE})
+_UNUSABLE: Final = frozenset({FitFlag.NOT_CONVERGED, FitFlag.NOT_FINITE, FitFlag.NU_AT_LEAST})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,13 +157,22 @@ def fit_garch(
     ValueError
         A return is not finite, or they are all equal.
     """
-    _require_moving(returns_pct)
     is_t = distribution is Distribution.STUDENT_T
     near = np.array(start, dtype=np.float64) if len(start) == 4 + is_t else _EMPTY
-    params, log_likelihood, is_converged, _ = maximise(
+    params, log_likelihood, is_converged, _, variance = maximise(
         np.ascontiguousarray(returns_pct, dtype=np.float64), near, is_t
     )
-    return _judged(Model.GARCH, distribution, params, log_likelihood, is_converged, returns_pct)
+    if not 0.0 < variance < math.inf:
+        raise ValueError("returns must be finite and not all equal")
+    return _judged(
+        model=Model.GARCH,
+        distribution=distribution,
+        params=tuple(params.tolist()),
+        log_likelihood=log_likelihood,
+        is_converged=is_converged,
+        variance_pct2=variance,
+        n_obs=returns_pct.size,
+    )
 
 
 def fit_with_arch(returns_pct: FloatArray, model: Model, distribution: Distribution) -> Fit:
@@ -177,7 +186,8 @@ def fit_with_arch(returns_pct: FloatArray, model: Model, distribution: Distribut
     # Imported here because it loads pandas and scipy, which a fit of GARCH does not need.
     from arch import arch_model
 
-    _require_moving(returns_pct)
+    if not 0.0 < np.var(returns_pct) < math.inf:
+        raise ValueError("returns must be finite and not all equal")
     arch = arch_model(
         returns_pct,
         vol="GARCH",
@@ -191,12 +201,13 @@ def fit_with_arch(returns_pct: FloatArray, model: Model, distribution: Distribut
         warnings.simplefilter("ignore")
         found = arch.fit(disp="off", show_warning=False)
     return _judged(
-        model,
-        distribution,
-        np.asarray(found.params, dtype=np.float64),
-        float(found.loglikelihood),
-        int(found.convergence_flag) == 0,
-        returns_pct,
+        model=model,
+        distribution=distribution,
+        params=tuple(float(value) for value in found.params),
+        log_likelihood=float(found.loglikelihood),
+        is_converged=int(found.convergence_flag) == 0,
+        variance_pct2=float(np.var(returns_pct)),
+        n_obs=returns_pct.size,
     )
 
 
@@ -293,7 +304,8 @@ def rolling_pct2(
     window : int
         Newest returns that a fit uses.
     refit_every : int
-        Days between fits; each starts from the one before.
+        Days between fits; each starts from the one before. After one that is
+        not usable the parameters stay; where the first is not, Normal stands in.
 
     Returns
     -------
@@ -307,8 +319,12 @@ def rolling_pct2(
     for i in range(made.size):
         seen = returns_pct[i : i + window]
         if i % refit_every == 0:
-            start = fit_garch(seen, distribution, start).params
-            recursion[:] = (*start[:3], 0.0, start[3])
+            fit = fit_garch(seen, distribution, start)
+            if not fit.is_usable and not start:
+                fit = fit_garch(seen, Distribution.NORMAL)
+            if fit.is_usable or not start:
+                start = fit.params
+                recursion[:] = (*start[:3], 0.0, start[3])
         made[i] = next_variance(recursion, seen, *series_scale(seen))
     return made
 
@@ -358,41 +374,39 @@ def scores(made: VolatilityForecast, returns_pct: FloatArray, bar: Bar) -> list[
     ]
 
 
-def _require_moving(returns_pct: FloatArray) -> None:
-    if returns_pct.size < 2 or not np.isfinite(returns_pct).all() or np.ptp(returns_pct) == 0.0:
-        raise ValueError("returns must be finite and not all equal")
-
-
 def _judged(
+    *,
     model: Model,
     distribution: Distribution,
-    params: FloatArray,
+    params: tuple[float, ...],
     log_likelihood: float,
     is_converged: bool,
-    returns_pct: FloatArray,
+    variance_pct2: float,
+    n_obs: int,
 ) -> Fit:
     flags = []
     if not is_converged:
         flags.append(FitFlag.NOT_CONVERGED)
-    if not (np.isfinite(params).all() and math.isfinite(log_likelihood)):
+    if not (math.isfinite(log_likelihood) and all(map(math.isfinite, params))):
         flags.append(FitFlag.NOT_FINITE)
     omega, alpha = params[1], params[2]
     gamma, beta = params[3:5] if model is Model.GJR else (0.0, params[3])
-    variance = float(np.var(returns_pct))
     if alpha + 0.5 * gamma + beta > 1.0 - 1e-4:
         flags.append(FitFlag.INTEGRATED)
-    if omega < 2.0 * OMEGA_MIN_FRAC * variance:
+    if omega < 2.0 * OMEGA_MIN_FRAC * variance_pct2:
         flags.append(FitFlag.OMEGA_AT_BOUND)
     if alpha < 1e-4 and alpha + gamma < 1e-4:
         flags.append(FitFlag.NO_ARCH)
-    if distribution is Distribution.STUDENT_T and not NU_MIN * 1.01 < params[-1] < NU_MAX * 0.99:
-        flags.append(FitFlag.NU_AT_BOUND)
+    if distribution is Distribution.STUDENT_T and params[-1] < 1.01 * NU_MIN:
+        flags.append(FitFlag.NU_AT_LEAST)
+    if distribution is Distribution.STUDENT_T and params[-1] > 0.99 * NU_MAX:
+        flags.append(FitFlag.NU_AT_MOST)
     return Fit(
         model=model,
         distribution=distribution,
-        params=tuple(float(value) for value in params),
-        log_likelihood=float(log_likelihood),
+        params=params,
+        log_likelihood=log_likelihood,
         is_converged=is_converged,
         flags=tuple(flags),
-        n_obs=int(returns_pct.size),
+        n_obs=n_obs,
     )

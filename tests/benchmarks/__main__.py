@@ -14,7 +14,7 @@ import platform
 import subprocess
 import sys
 
-NAMES = ("replay", "exit_latency", "ingest", "strategist")
+NAMES = ("replay", "exit_latency", "ingest", "strategist", "garch")
 
 
 def main(names: list[str]) -> int:
