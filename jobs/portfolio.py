@@ -1,0 +1,143 @@
+"""The portfolio review read from the store: holdings, gains, scores.
+
+Before it stands the store; after it the `greenlight review` command. Plain
+functions; nothing is written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from typing import Final
+
+from greenlight.domain.market import Bar, Unavailable, eastern_date
+from greenlight.domain.portfolio import UNKNOWN_SECTOR, Holding, Portfolio, review
+from greenlight.domain.scoring import Score, ScoreInputs, by_urgency, month_return, score
+from greenlight.ports import Store
+
+WINDOW: Final = timedelta(days=45)
+"""Thirty sessions of bars: a month of momentum and some to spare."""
+_FORECAST_KEPT: Final = timedelta(days=7)
+"""An older forecast says nothing of the days to come."""
+_SESSIONS_A_YEAR: Final = 252
+_MIN_RETURNS: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewedPortfolio:
+    """The portfolio, a score or the reason for none of each holding, and the broker's cash.
+
+    `cash_off_usd` is the ledger's cash less the broker's at the last close that
+    the broker told; None before there is one or where fills came after it.
+    """
+
+    portfolio: Portfolio
+    scores: tuple[Score, ...]
+    unscored: Mapping[str, str]
+    cash_off_usd: Decimal | None
+
+
+def review_portfolio(
+    store: Store,
+    *,
+    now: datetime,
+    symbols: Sequence[str],
+    sectors: Mapping[str, str],
+    max_weight_frac: float,
+) -> ReviewedPortfolio | Unavailable:
+    """Read and score the portfolio at an aware UTC instant.
+
+    Parameters
+    ----------
+    symbols : Sequence[str]
+        The universe that sectors are compared in; what is held and was traded is added.
+
+    Raises
+    ------
+    StoreUnavailable
+        The store does not answer.
+    """
+    cash = store.cash()
+    if cash is None:
+        return Unavailable("the desk has not run yet")
+    positions, trades = store.open_positions(), store.trades(limit=None)
+    universe = {*symbols, *(p.symbol for p in positions), *(t.symbol for t in trades)}
+    closes = {
+        symbol: _daily_closes(store.bars(symbol, "1Min", now - WINDOW, now))
+        for symbol in sorted(universe)
+    }
+    prices = {symbol: Decimal(repr(days[-1])) for symbol, days in closes.items() if days}
+    portfolio = review(
+        at=now,
+        cash_usd=cash,
+        positions=positions,
+        trades=trades,
+        prices_usd=prices,
+        sectors=sectors,
+    )
+    forecasts = {
+        made.symbol: made.vol_frac_ann for made in store.latest_forecasts(now - _FORECAST_KEPT, now)
+    }
+    months = {symbol: month_return(days) for symbol, days in closes.items()}
+    gains = {s: gain for s, gain in months.items() if not isinstance(gain, Unavailable)}
+    scores: list[Score] = []
+    unscored: dict[str, str] = {}
+    for holding in portfolio.holdings:
+        found = score(
+            ScoreInputs(
+                symbol=holding.symbol,
+                closes=closes[holding.symbol],
+                sector_returns_frac=[
+                    gain
+                    for symbol, gain in gains.items()
+                    if sectors.get(symbol, UNKNOWN_SECTOR) == holding.sector
+                ],
+                universe_returns_frac=list(gains.values()),
+                weight_frac=_weight(holding, portfolio.equity_usd),
+                max_weight_frac=max_weight_frac,
+                forecast_vol_ann=forecasts.get(holding.symbol),
+                usual_vol_ann=_realised_vol_ann(closes[holding.symbol]),
+            )
+        )
+        if isinstance(found, Unavailable):
+            unscored[holding.symbol] = found.reason
+        else:
+            scores.append(found)
+    return ReviewedPortfolio(
+        portfolio=portfolio,
+        scores=tuple(by_urgency(scores)),
+        unscored=unscored,
+        cash_off_usd=_cash_off(store, cash, now),
+    )
+
+
+def _daily_closes(bars: Sequence[Bar]) -> list[float]:
+    """The last minute's close of each day, oldest first."""
+    return list({eastern_date(bar.start): bar.close for bar in bars}.values())
+
+
+def _weight(holding: Holding, equity_usd: Decimal | None) -> float | None:
+    if holding.marked_usd is None or not equity_usd:
+        return None
+    return float(holding.marked_usd / equity_usd)
+
+
+def _realised_vol_ann(closes: Sequence[float]) -> float | None:
+    if len(closes) <= _MIN_RETURNS or min(closes) <= 0:
+        return None
+    steps = [math.log(b) - math.log(a) for a, b in pairwise(closes)]
+    mean = sum(steps) / len(steps)
+    variance = sum((step - mean) ** 2 for step in steps) / (len(steps) - 1)
+    return math.sqrt(_SESSIONS_A_YEAR * variance)
+
+
+def _cash_off(store: Store, cash: Decimal, now: datetime) -> Decimal | None:
+    told = store.equity(now - WINDOW, now + timedelta(microseconds=1), "broker")
+    fills = store.fills(limit=1)
+    if not told or (fills and fills[-1].at > told[-1].at):
+        return None
+    return cash - told[-1].cash_usd
