@@ -104,7 +104,9 @@ def test_trades_when_limited_then_the_last_ones_with_their_money(run: CliRunner)
     assert last == every[-3:]
     for row in every:
         gain = (row["exit_price_usd"] - row["entry_price_usd"]) * row["qty"]
-        assert row["net_usd"] == pytest.approx(gain, abs=0.01)
+        assert row["pnl_usd"] == pytest.approx(gain, abs=0.01)
+        costs = row["fees_usd"] + row["haircut_usd"]
+        assert row["net_usd"] == pytest.approx(gain - costs, abs=0.01)
     assert "3 trades" in invoke(run, "trades --limit 3").stdout
 
 
