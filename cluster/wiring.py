@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -160,7 +161,8 @@ def build_strategist(config: DeskConfig) -> Strategist:
         notifier=ConsoleNotifier(),
         desk=config.desk,
         monotonic=time.monotonic,
-        deadline_s=settings.strategy_deadline_s,
+        # A replay waits, and its decisions must not depend on how busy the machine is.
+        deadline_s=math.inf if config.control_url else settings.strategy_deadline_s,
     )
 
 
