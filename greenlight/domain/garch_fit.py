@@ -35,7 +35,7 @@ OMEGA_MAX_FRAC = 10.0
 """Largest omega, as a fraction of the returns' variance."""
 
 _TOLERANCE = 1e-7  # predicted gain in log-likelihood at which a climb ends
-_MAX_STEPS = 200
+_MAX_PASSES = 100
 _REACH = np.array([np.inf, 2.0, 0.4, 0.4, 0.2])  # farthest step by coordinate
 _LANES = GRID_ALPHA.size
 _GUARDS = 5
@@ -44,6 +44,7 @@ _LOW, _MIDDLE, _HIGH, _HIGHEST, _LOWEST = 0, 1, 2, 3, 5  # starts by their persi
 _LOW_MARGIN = 4.0
 _HIGH_MARGIN = 4.0
 _MIDDLE_MARGIN = 8.0
+_FAR = 30.0
 _NO_FENCE = np.array([-1.0, 2.0, 2.0])
 _FENCE_LOW = np.array([-1.0, 0.8, 2.0])
 _FENCE_HIGH = np.array([0.95, 2.0, 0.04])
@@ -180,7 +181,7 @@ def _climb(
     is_free, moved, y, by = np.empty(k), np.empty(k), np.empty(k), np.empty(k)
     x_new, theta_new = np.empty(k), np.empty(k)
     is_checked = False
-    for _ in range(_MAX_STEPS):
+    while True:
         for i in range(k):
             at_bound = (x[i] <= low[i] and g[i] <= 0.0) or (x[i] >= high[i] and g[i] >= 0.0)
             is_free[i] = 0.0 if at_bound else 1.0
@@ -198,7 +199,9 @@ def _climb(
                 b = _curvature(theta, x, returns_pct, scale)
                 passes += 1
                 continue
-        if (passes > 8 and value + 10.0 * gain + 0.5 < target) or (passes > 40 and value < target):
+        is_hopeless = passes > 8 and value + 5.0 * gain + 0.5 < target
+        is_slow = passes > 30 and value < target
+        if is_hopeless or is_slow or passes > _MAX_PASSES:
             return theta, value, False, passes
         # Far steps are cut: the curvature holds only near by.
         size = 1.0
@@ -249,7 +252,6 @@ def _climb(
         is_out = x[2] < fence[0] or x[2] > fence[1] or x[3] > fence[2]
         if is_out and value < target:
             return theta, value, False, passes
-    return theta, value, False, passes
 
 
 @njit(cache=True)
@@ -327,13 +329,15 @@ def maximise(
         persistence = best[2] + best[3]
         is_low, is_high = persistence < 0.7, best[2] < 0.03 and persistence > 0.95
         if hill == 1 and not is_high:
-            if heights[_HIGHEST] > heights[_HIGH] - _HIGH_MARGIN:
-                lane = _HIGH if heights[_HIGH] > heights[_HIGHEST] else _HIGHEST
-                fence = _FENCE_HIGH
+            lane = _HIGH if heights[_HIGH] > heights[_HIGHEST] else _HIGHEST
+            fence = _FENCE_HIGH
+            is_steep = heights[_HIGHEST] < heights[_HIGH] - _HIGH_MARGIN
+            if is_steep or heights[lane] < heights[top] - _FAR:
+                lane = -1
         elif hill == 2:
             if is_low:
                 lane = _LOWEST
-            elif heights[lowest] > heights[middle] - _LOW_MARGIN:
+            elif heights[lowest] > max(heights[middle] - _LOW_MARGIN, heights[top] - _FAR):
                 lane, fence = lowest, _FENCE_LOW
         elif hill == 3 and is_low:
             lane = highest if heights[highest] > heights[middle] else middle

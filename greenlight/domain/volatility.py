@@ -83,7 +83,10 @@ class Fit:
     @property
     def is_usable(self) -> bool:
         """Whether a forecast may rest on it."""
-        return not _UNUSABLE & set(self.flags)
+        # A Student-t without a level of its own rests on a run of equal returns.
+        is_spike = self.distribution is Distribution.STUDENT_T
+        is_spike &= FitFlag.OMEGA_AT_BOUND in self.flags
+        return not is_spike and not _UNUSABLE & set(self.flags)
 
 
 def daily_returns_pct(
