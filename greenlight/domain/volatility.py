@@ -162,6 +162,8 @@ def fit_garch(
     ValueError
         A return is not finite, or they are all equal.
     """
+    if returns_pct.size < 2:
+        raise ValueError("returns must be finite and not all equal")
     is_t = distribution is Distribution.STUDENT_T
     tops, log_likelihood, is_converged, _, variance = maximise(
         np.ascontiguousarray(returns_pct, dtype=np.float64), _NONE if near is None else near, is_t
