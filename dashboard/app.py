@@ -99,6 +99,13 @@ def show(snapshot: Snapshot, *, is_current: bool) -> None:
     else:
         st.html(markup.empty("No trade has closed yet; a position is held for three days at most."))
 
+    st.html(markup.heading("Volatility forecasts"))
+    if snapshot.forecasts:
+        st.html(markup.volatility(view_model.volatility_rows(snapshot.forecasts)))
+        st.caption(view_model.volatility_quality(snapshot.scores))
+    else:
+        st.html(markup.empty("None yet; they are made after a session's close."))
+
 
 def equity_chart(points: Sequence[CurvePoint]) -> alt.LayerChart:
     """Marked equity over Eastern time, in US dollars."""

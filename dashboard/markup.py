@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from dashboard.view_model import Badge, Light, PositionRow, Summary, TradeRow
+from dashboard.view_model import Badge, Light, PositionRow, Summary, TradeRow, VolatilityRow
 
 STYLE: Final = """
 <style>
@@ -186,6 +186,23 @@ def trades(rows: Sequence[TradeRow]) -> str:
             f'<td class="{_tone(row.is_gain)}">{row.net_frac}</td>'
             f'<td class="text">{escape(row.reason)}</td>'
             f'<td title="{row.closed_utc}">{escape(row.closed)}</td>'
+            for row in rows
+        ],
+    )
+
+
+def volatility(rows: Sequence[VolatilityRow]) -> str:
+    """Forecasts of volatility."""
+    return _table(
+        "<th>Symbol</th><th>Next day</th><th>Fifth day</th><th>A year</th>"
+        '<th class="text gl-wide">Model</th><th class="text">Age</th>'
+        '<th class="text gl-wide">Remark</th>',
+        [
+            f"<td><b>{escape(row.symbol)}</b></td><td>{row.next_day}</td>"
+            f"<td>{row.five_days}</td><td>{row.yearly}</td>"
+            f'<td class="text gl-wide">{escape(row.model)}</td>'
+            f'<td class="text">{escape(row.age)}</td>'
+            f'<td class="text gl-wide">{escape(row.remark)}</td>'
             for row in rows
         ],
     )

@@ -16,17 +16,20 @@ from pathlib import Path
 from typing import Final
 
 from dashboard.view_model import CurvePoint, Price, curve
+from greenlight.domain.forecasts import VolatilityScore
 from greenlight.domain.positions import Position
 from greenlight.domain.readiness import Evaluation, ReadinessPolicy
 from greenlight.domain.trades import Trade
 from greenlight.ports import Cache, Coverage, Halt, SchemaError, Store, StoreUnavailable
 from jobs.readiness import WINDOW, Evaluator, present
+from jobs.volatility import AgedForecast, current_forecasts
 
 logger = logging.getLogger(__name__)
 
 TRADES: Final = 25
 """Closed trades that the page shows."""
 _RECENT: Final = timedelta(minutes=30)
+_SCORES: Final = timedelta(days=90)
 _COVERAGE: Final = timedelta(days=10)
 _NO_DESK: Final = "No desk is running. Start one with: greenlight up"
 
@@ -67,6 +70,8 @@ class Snapshot:
     coverage: tuple[Coverage, ...]
     trades: tuple[Trade, ...]
     halts: tuple[Halt, ...]
+    forecasts: tuple[AgedForecast, ...]
+    scores: tuple[VolatilityScore, ...]
     changed_at: datetime
     """When, by the clock, the evidence last moved on."""
 
@@ -158,6 +163,8 @@ class DeskReader:
             coverage=tuple(store.coverage(now - _COVERAGE, now + timedelta(days=1))),
             trades=tuple(store.trades(limit=TRADES)),
             halts=tuple(store.halts_in_force(now)),
+            forecasts=tuple(current_forecasts(store, now).values()),
+            scores=tuple(store.volatility_scores((now - _SCORES).date(), now.date())),
             changed_at=newest
             if is_live
             else last.changed_at

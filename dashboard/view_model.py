@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from greenlight.domain.forecasts import Distribution, VolatilityScore, mean_losses
 from greenlight.domain.gate import Criterion, Evaluation, State
 from greenlight.domain.market import EASTERN, Unavailable
 from greenlight.domain.positions import Position
 from greenlight.domain.trades import Trade
 from greenlight.ports import Coverage, EquityMark
+from jobs.volatility import AgedForecast
 
 MINUS: Final = "−"
 NOTHING: Final = "—"
@@ -111,6 +113,19 @@ class TradeRow:
     reason: str
     closed: str
     closed_utc: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolatilityRow:
+    """A symbol's forecast of volatility."""
+
+    symbol: str
+    next_day: str
+    five_days: str
+    yearly: str
+    model: str
+    age: str
+    remark: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,3 +377,31 @@ def trade_rows(trades: Sequence[Trade]) -> tuple[TradeRow, ...]:
         )
         for trade in reversed(trades)
     )
+
+
+def volatility_rows(forecasts: Sequence[AgedForecast]) -> list[VolatilityRow]:
+    """Forecasts as they are shown, by symbol."""
+    return [
+        VolatilityRow(
+            symbol=row.forecast.symbol,
+            next_day=f"{row.forecast.sigma_pct[0]:.2f}%",
+            five_days=f"{row.forecast.sigma_pct[-1]:.2f}%",
+            yearly=percent(row.forecast.vol_frac_ann, signed=False, digits=1),
+            model=f"{row.forecast.model.upper()}, "
+            + ("Student-t" if row.forecast.distribution is Distribution.STUDENT_T else "Normal"),
+            age="fresh" if row.age_sessions == 0 else f"{row.age_sessions} sessions old",
+            remark=", ".join(flag.replace("_", " ") for flag in row.forecast.flags) or NOTHING,
+        )
+        for row in sorted(forecasts, key=lambda row: row.forecast.symbol)
+    ]
+
+
+def volatility_quality(scores: Sequence[VolatilityScore]) -> str:
+    """How near the forecasts came beside two simple ones; smaller is better."""
+    names = {"garch": "GARCH", "ewma": "EWMA", "window20": "20-day window"}
+    losses = mean_losses(scores)
+    if not losses:
+        return "No forecast has been scored yet; the first is after the next session."
+    parts = [f"{names[m]} {losses[m]:.3f}" for m in names if m in losses]
+    sessions = len({score.session for score in scores})
+    return f"Mean QLIKE loss over {sessions} sessions, smaller is better: {', '.join(parts)}"

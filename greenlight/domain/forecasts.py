@@ -8,6 +8,7 @@ needs an array, so that a position monitor can read a forecast.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -102,6 +103,18 @@ class VolatilityScore:
     forecast_pct2: float
     realised_pct2: float
     qlike: float
+
+
+def mean_losses(scores: Sequence[VolatilityScore]) -> dict[str, float]:
+    """Mean QLIKE by method, over the sessions and symbols that every method has."""
+    methods = sorted({score.method for score in scores})
+    found: dict[tuple[date, str], dict[str, float]] = {}
+    for score in scores:
+        found.setdefault((score.session, score.symbol), {})[score.method] = score.qlike
+    whole = [row for row in found.values() if len(row) == len(methods)]
+    if not whole:
+        return {}
+    return {method: sum(row[method] for row in whole) / len(whole) for method in methods}
 
 
 def annualised_frac(variances_pct2: tuple[float, ...]) -> float:

@@ -26,7 +26,7 @@ START_NU = 8.0
 
 _DECAY = 0.94
 _BACKCAST_DAYS = 75
-_BLOCK = 8  # variances multiplied before a logarithm is taken of their product
+_BLOCK = 16  # variances multiplied before a logarithm is taken of their product
 _GRID_BLOCK = 24
 _LANES = 8
 _LN_2PI = math.log(2.0 * math.pi)

@@ -33,9 +33,11 @@ OMEGA_MIN_FRAC = 1e-8
 """Smallest omega, as a fraction of the returns' variance."""
 OMEGA_MAX_FRAC = 10.0
 """Largest omega, as a fraction of the returns' variance."""
+HILLS = 4
+"""Rows that a fit keeps for the next: its parameters and the tops of lower hills."""
 
 _TOLERANCE = 1e-7  # predicted gain in log-likelihood at which a climb ends
-_MAX_STEPS = 200
+_MAX_PASSES = 100
 _REACH = np.array([np.inf, 2.0, 0.4, 0.4, 0.2])  # farthest step by coordinate
 _LANES = GRID_ALPHA.size
 _GUARDS = 5
@@ -44,6 +46,9 @@ _LOW, _MIDDLE, _HIGH, _HIGHEST, _LOWEST = 0, 1, 2, 3, 5  # starts by their persi
 _LOW_MARGIN = 4.0
 _HIGH_MARGIN = 4.0
 _MIDDLE_MARGIN = 8.0
+_FAR = 30.0
+_SAME_DISTANCE = 1.0  # in standard errors, squared
+_SAME = 1e-5  # closer log-likelihoods are of one top
 _NO_FENCE = np.array([-1.0, 2.0, 2.0])
 _FENCE_LOW = np.array([-1.0, 0.8, 2.0])
 _FENCE_HIGH = np.array([0.95, 2.0, 0.04])
@@ -159,15 +164,18 @@ def _climb(
     high: FloatArray,
     fence: FloatArray,
     target: float,
+    known: FloatArray,
 ) -> tuple[FloatArray, float, bool, int]:
     """Projected BFGS uphill from a start; parameters, log-likelihood, converged, passes.
 
     `fence` holds least and largest persistence and largest share of alpha; a
     climb that steps out of it is given up, for it goes up a hill known already.
-    So is one that will not come up to `target`.
+    So is one that will not come up to `target`, the log-likelihood of the top
+    `known`, or has come so near that top that it is the same.
     """
     k = theta0.size
     x = _to_x(theta0, low, high)
+    x_known = _to_x(known, low, high)
     theta, gradient = np.empty(k), np.empty(k)
     _to_theta(x, theta)
     value = log_likelihood(theta, returns_pct, scale, smooth, gradient)
@@ -180,7 +188,7 @@ def _climb(
     is_free, moved, y, by = np.empty(k), np.empty(k), np.empty(k), np.empty(k)
     x_new, theta_new = np.empty(k), np.empty(k)
     is_checked = False
-    for _ in range(_MAX_STEPS):
+    while True:
         for i in range(k):
             at_bound = (x[i] <= low[i] and g[i] <= 0.0) or (x[i] >= high[i] and g[i] >= 0.0)
             is_free[i] = 0.0 if at_bound else 1.0
@@ -198,7 +206,15 @@ def _climb(
                 b = _curvature(theta, x, returns_pct, scale)
                 passes += 1
                 continue
-        if (passes > 8 and value + 10.0 * gain + 0.5 < target) or (passes > 40 and value < target):
+        is_hopeless = passes > 8 and value + 5.0 * gain + 0.5 < target
+        is_slow = passes > 30 and value < target
+        if value < target and value > target - 2.0:
+            distance = 0.0
+            for i in range(k):
+                for m in range(k):
+                    distance += (x[i] - x_known[i]) * b[i, m] * (x[m] - x_known[m])
+            is_slow |= distance < _SAME_DISTANCE
+        if is_hopeless or is_slow or passes > _MAX_PASSES:
             return theta, value, False, passes
         # Far steps are cut: the curvature holds only near by.
         size = 1.0
@@ -249,7 +265,6 @@ def _climb(
         is_out = x[2] < fence[0] or x[2] > fence[1] or x[3] > fence[2]
         if is_out and value < target:
             return theta, value, False, passes
-    return theta, value, False, passes
 
 
 @njit(cache=True)
@@ -277,7 +292,7 @@ def _start(lane: int, scale: FloatArray, k: int) -> FloatArray:
 
 @njit(cache=True)
 def maximise(
-    returns_pct: FloatArray, start: FloatArray, is_t: bool
+    returns_pct: FloatArray, near: FloatArray, is_t: bool
 ) -> tuple[FloatArray, float, bool, int, float]:
     """The highest log-likelihood that the climbs from several starts reach.
 
@@ -285,31 +300,34 @@ def maximise(
     ----------
     returns_pct : float64[n]
         Daily returns in percent.
-    start : float64[k]
-        Parameters near by, such as those of the day before; empty for none.
+    near : float64[HILLS, k]
+        What an earlier fit of a series near by returned (or its first row, the
+        parameters, above rows of NaN); no rows for none.
     is_t : bool
         Student-t, five parameters; else Normal, four.
 
     Returns
     -------
     tuple
-        Parameters, log-likelihood, whether the climb converged, how many passes
-        over the series were made, and the returns' variance. Where that is not
-        positive and finite nothing was fitted.
+        Parameters and what else a later fit can start from, as `near`;
+        log-likelihood, whether its climb converged, how many passes over the
+        series were made, and the returns' variance. Where that is not positive
+        and finite nothing was fitted.
 
     Notes
     -----
     The likelihood often has a second hill, at low persistence or at an alpha
-    close to 0. A grid of starts shows whether one can be there; only then is
-    it climbed too. With a start near by five points of the grid are enough.
+    close to 0. A grid of starts shows whether one can be there; only then is it
+    climbed too, from where its top was before.
     """
     k = 5 if is_t else 4
     scale, smooth = series_scale(returns_pct)
     variance = scale[VARIANCE]
+    tops = np.full((HILLS, k), np.nan)
     if not 0.0 < variance < np.inf:
-        return np.full(k, np.nan), -np.inf, False, 0, variance
+        return tops, -np.inf, False, 0, variance
     low, high = _box(scale, k)
-    is_warm = start.size == k
+    is_warm = near.shape[0] == HILLS
     heights = grid_heights(returns_pct, scale, is_t, _GUARDS if is_warm else _LANES)
     top = int(np.argmax(heights))
     lowest, middle, highest = _LOW, _MIDDLE, _HIGH
@@ -320,20 +338,22 @@ def maximise(
             middle = i if heights[i] > heights[middle] else middle
         else:
             highest = i if heights[i] > heights[highest] else highest
-    first = start if is_warm else _start(top, scale, k)
-    best, value, is_converged, passes = first, -np.inf, False, 0
-    for hill in range(4):
+    best = near[0] if is_warm else _start(top, scale, k)
+    value, is_converged, passes = -np.inf, False, 0
+    for hill in range(HILLS):
         lane, fence = -1, _NO_FENCE
         persistence = best[2] + best[3]
         is_low, is_high = persistence < 0.7, best[2] < 0.03 and persistence > 0.95
         if hill == 1 and not is_high:
-            if heights[_HIGHEST] > heights[_HIGH] - _HIGH_MARGIN:
-                lane = _HIGH if heights[_HIGH] > heights[_HIGHEST] else _HIGHEST
-                fence = _FENCE_HIGH
+            lane = _HIGH if heights[_HIGH] > heights[_HIGHEST] else _HIGHEST
+            fence = _FENCE_HIGH
+            is_steep = heights[_HIGHEST] < heights[_HIGH] - _HIGH_MARGIN
+            if is_steep or heights[lane] < heights[top] - _FAR:
+                lane = -1
         elif hill == 2:
             if is_low:
                 lane = _LOWEST
-            elif heights[lowest] > heights[middle] - _LOW_MARGIN:
+            elif heights[lowest] > max(heights[middle] - _LOW_MARGIN, heights[top] - _FAR):
                 lane, fence = lowest, _FENCE_LOW
         elif hill == 3 and is_low:
             lane = highest if heights[highest] > heights[middle] else middle
@@ -341,11 +361,16 @@ def maximise(
             lane = middle
         if hill > 0 and lane < 0:
             continue
-        at = first if hill == 0 else _start(lane, scale, k)
+        at = best if hill == 0 else _start(lane, scale, k)
+        if hill > 0 and is_warm and math.isfinite(near[hill, 0]):
+            at = near[hill]
         other, reached, is_done, more = _climb(
-            at, returns_pct, scale, smooth, low, high, fence, value
+            at, returns_pct, scale, smooth, low, high, fence, value, best
         )
         passes += more
+        if is_done and abs(reached - value) > _SAME:
+            tops[hill] = other
         if reached > value:
             best, value, is_converged = other, reached, is_done
-    return best, value, is_converged, passes, variance
+    tops[0] = best
+    return tops, value, is_converged, passes, variance

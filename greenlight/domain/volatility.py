@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
@@ -30,7 +30,7 @@ from greenlight.domain.forecasts import (
     qlike,
 )
 from greenlight.domain.garch import next_variance, series_scale
-from greenlight.domain.garch_fit import NU_MAX, NU_MIN, OMEGA_MIN_FRAC, maximise
+from greenlight.domain.garch_fit import HILLS, NU_MAX, NU_MIN, OMEGA_MIN_FRAC, maximise
 from greenlight.domain.indicators import FloatArray
 from greenlight.domain.market import Bar, Split, Unavailable, eastern_date
 
@@ -40,7 +40,7 @@ _MAX_GAP: Final = timedelta(days=10)
 """Longer than any closure of the exchange since 1990 (seven days in September 2001)."""
 _SPLIT_RATIOS: Final = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0)
 _SPLIT_NEARNESS: Final = 0.05
-_EMPTY: Final = np.empty(0)
+_NONE: Final = np.empty((0, 0))
 _UNUSABLE: Final = frozenset({FitFlag.NOT_CONVERGED, FitFlag.NOT_FINITE, FitFlag.NU_AT_LEAST})
 
 
@@ -74,6 +74,8 @@ class Fit:
     is_converged: bool
     flags: tuple[FitFlag, ...]
     n_obs: int
+    tops: FloatArray | None = field(default=None, compare=False, repr=False)
+    """Where a compiled fit looked, for the next one to start from."""
 
     @property
     def bic(self) -> float:
@@ -83,7 +85,10 @@ class Fit:
     @property
     def is_usable(self) -> bool:
         """Whether a forecast may rest on it."""
-        return not _UNUSABLE & set(self.flags)
+        # A Student-t without a level of its own rests on a run of equal returns.
+        is_spike = self.distribution is Distribution.STUDENT_T
+        is_spike &= FitFlag.OMEGA_AT_BOUND in self.flags
+        return not is_spike and not _UNUSABLE & set(self.flags)
 
 
 def daily_returns_pct(
@@ -139,7 +144,7 @@ def daily_returns_pct(
 
 
 def fit_garch(
-    returns_pct: FloatArray, distribution: Distribution, start: Sequence[float] = ()
+    returns_pct: FloatArray, distribution: Distribution, near: FloatArray | None = None
 ) -> Fit:
     """Fit a GARCH(1,1) with a constant mean by maximum likelihood, compiled.
 
@@ -149,30 +154,39 @@ def fit_garch(
         Daily returns in percent.
     distribution : Distribution
         Of the shocks.
-    start : Sequence[float]
-        Parameters of an earlier fit of the same distribution; others are passed over.
+    near : FloatArray | None
+        `Fit.tops` of an earlier fit of the same distribution to a series near by.
 
     Raises
     ------
     ValueError
         A return is not finite, or they are all equal.
     """
+    if returns_pct.size < 2:
+        raise ValueError("returns must be finite and not all equal")
     is_t = distribution is Distribution.STUDENT_T
-    near = np.array(start, dtype=np.float64) if len(start) == 4 + is_t else _EMPTY
-    params, log_likelihood, is_converged, _, variance = maximise(
-        np.ascontiguousarray(returns_pct, dtype=np.float64), near, is_t
+    tops, log_likelihood, is_converged, _, variance = maximise(
+        np.ascontiguousarray(returns_pct, dtype=np.float64), _NONE if near is None else near, is_t
     )
     if not 0.0 < variance < math.inf:
         raise ValueError("returns must be finite and not all equal")
     return _judged(
         model=Model.GARCH,
         distribution=distribution,
-        params=tuple(params.tolist()),
+        params=tuple(tops[0].tolist()),
+        tops=tops,
         log_likelihood=log_likelihood,
         is_converged=is_converged,
         variance_pct2=variance,
         n_obs=returns_pct.size,
     )
+
+
+def tops_of(params: Sequence[float]) -> FloatArray:
+    """What a fit can start from where only an earlier one's parameters are known."""
+    tops = np.full((HILLS, len(params)), np.nan)
+    tops[0] = params
+    return tops
 
 
 def fit_with_arch(returns_pct: FloatArray, model: Model, distribution: Distribution) -> Fit:
@@ -264,8 +278,8 @@ def forecast(
                     and previous.model is model
                     and previous.distribution is distribution
                 )
-                start = previous.params if previous is not None and is_same else ()
-                fits.append(fit_garch(returns_pct, distribution, start))
+                near = tops_of(previous.params) if previous is not None and is_same else None
+                fits.append(fit_garch(returns_pct, distribution, near))
             else:
                 fits.append(fit_with_arch(returns_pct, model, distribution))
     usable = [fit for fit in fits if fit.is_usable]
@@ -314,17 +328,18 @@ def rolling_pct2(
         before it alone.
     """
     made = np.empty(returns_pct.size - window)
-    start: tuple[float, ...] = ()
+    near: FloatArray | None = None
     recursion = np.empty(5)
     for i in range(made.size):
         seen = returns_pct[i : i + window]
         if i % refit_every == 0:
-            fit = fit_garch(seen, distribution, start)
-            if not fit.is_usable and not start:
+            fit = fit_garch(seen, distribution, near)
+            if fit.is_usable:
+                near = fit.tops
+            elif near is None:
                 fit = fit_garch(seen, Distribution.NORMAL)
-            if fit.is_usable or not start:
-                start = fit.params
-                recursion[:] = (*start[:3], 0.0, start[3])
+            if fit.is_usable or near is None:
+                recursion[:] = (*fit.params[:3], 0.0, fit.params[3])
         made[i] = next_variance(recursion, seen, *series_scale(seen))
     return made
 
@@ -383,6 +398,7 @@ def _judged(
     is_converged: bool,
     variance_pct2: float,
     n_obs: int,
+    tops: FloatArray | None = None,
 ) -> Fit:
     flags = []
     if not is_converged:
@@ -409,4 +425,5 @@ def _judged(
         is_converged=is_converged,
         flags=tuple(flags),
         n_obs=n_obs,
+        tops=tops,
     )

@@ -9,6 +9,13 @@ import pytest
 
 from dashboard import view_model
 from dashboard.view_model import CurvePoint, Price
+from greenlight.domain.forecasts import (
+    Distribution,
+    FitFlag,
+    Model,
+    VolatilityForecast,
+    VolatilityScore,
+)
 from greenlight.domain.gate import Evaluation, State
 from greenlight.domain.market import Unavailable
 from greenlight.domain.positions import Position
@@ -17,6 +24,7 @@ from greenlight.domain.trades import Trade
 from greenlight.ports import Coverage, EquityMark
 from greenlight.testing import FakeStore
 from jobs.readiness import evaluate_now
+from jobs.volatility import AgedForecast
 from tests.sample_desk import SampleDesk
 
 AT = datetime(2008, 3, 4, 19, 31, tzinfo=UTC)
@@ -192,3 +200,43 @@ def test_figure_when_unavailable_then_a_dash() -> None:
     assert view_model.figure(Unavailable("none"), "frac") == "—"
     assert view_model.figure(0.7219, "frac") == "72.2%"
     assert view_model.figure(-1.234, "ann") == "−1.23"
+
+
+def test_volatility_rows_when_old_and_degenerate_then_both_are_said() -> None:
+    forecast = VolatilityForecast(
+        symbol="IBM",
+        at=AT,
+        through=AT.date(),
+        model=Model.GJR,
+        distribution=Distribution.STUDENT_T,
+        sigma_pct=(1.234, 1.3, 1.3, 1.3, 1.456),
+        vol_frac_ann=0.2105,
+        is_converged=True,
+        flags=(FitFlag.INTEGRATED,),
+        bic=1.0,
+        n_obs=1000,
+        params=(0.0,) * 6,
+    )
+    row = view_model.volatility_rows([AgedForecast(forecast=forecast, age_sessions=2)])[0]
+    assert (row.next_day, row.five_days, row.model) == ("1.23%", "1.46%", "GJR, Student-t")
+    assert (row.age, row.remark) == ("2 sessions old", "integrated")
+    assert "21" in row.yearly
+
+
+def test_volatility_quality_when_scored_then_mean_losses_by_method() -> None:
+    scores = [
+        VolatilityScore(
+            symbol="IBM",
+            session=date(2008, 3, 3 + day),
+            method=method,
+            forecast_pct2=1.0,
+            realised_pct2=1.0,
+            qlike=loss + day,
+        )
+        for day in (0, 1)
+        for method, loss in (("garch", 1.0), ("window20", 1.25))
+    ]
+    text = view_model.volatility_quality(scores)
+    assert "2 sessions" in text
+    assert "GARCH 1.500, 20-day window 1.750" in text
+    assert "No forecast" in view_model.volatility_quality([])

@@ -11,9 +11,10 @@ from scipy.special import digamma
 from greenlight.domain.garch import _digamma, log_likelihood, next_variance, series_scale
 from greenlight.domain.garch_fit import maximise
 from greenlight.domain.indicators import FloatArray
+from greenlight.domain.volatility import tops_of
 from tests.real_returns import returns_pct
 
-NONE = np.empty(0)
+NONE = np.empty((0, 0))
 
 
 def arch_log_likelihood(returns: FloatArray, theta: FloatArray) -> float:
@@ -89,17 +90,18 @@ def test_maximise_when_windows_roll_then_never_below_arch(dist: str, name: str) 
         theirs[3] = min(theirs[3], 1.0 - theirs[2])
         best = arch_log_likelihood(returns, theirs)
         for start in (NONE, near):
-            theta, value, is_converged, *_ = maximise(returns, start, k == 5)
+            tops, value, is_converged, *_ = maximise(returns, start, k == 5)
+            theta = tops[0]
             assert is_converged
             assert value == pytest.approx(arch_log_likelihood(returns, theta), rel=1e-12)
             assert value >= best - 1e-6
-        near = theta
+        near = tops
 
 
 def test_maximise_when_warm_on_the_wrong_hill_then_the_higher_is_found() -> None:
     returns = returns_pct("sp500")[:1000]
-    cold, best, *_ = maximise(returns, NONE, False)
-    wrong = np.array([cold[0], returns.var(), 0.02, 0.02])
+    _, best, *_ = maximise(returns, NONE, False)
+    wrong = tops_of((returns.mean(), returns.var(), 0.02, 0.02))
     _, value, is_converged, *_ = maximise(returns, wrong, False)
     assert is_converged
     assert value == pytest.approx(best, abs=1e-6)
@@ -109,8 +111,8 @@ def test_maximise_when_arch_has_no_effect_then_still_ends() -> None:
     rng = np.random.default_rng(5)
     for returns in (rng.normal(size=300), np.sign(rng.normal(size=300)), np.eye(300)[7] * 50):
         for is_t in (False, True):
-            theta, value, _, passes, _ = maximise(returns, NONE, is_t)
-            assert np.isfinite(theta).all()
+            tops, value, _, passes, _ = maximise(returns, NONE, is_t)
+            assert np.isfinite(tops[0]).all()
             assert np.isfinite(value)
             assert passes < 2000
 

@@ -20,6 +20,7 @@ from greenlight.domain.forecasts import (
     Model,
     VolatilityForecast,
     annualised_frac,
+    mean_losses,
     qlike,
 )
 from greenlight.domain.market import Bar, Split, Unavailable, eastern_date
@@ -189,6 +190,9 @@ def test_scores_when_a_session_has_closed_then_each_method_has_one() -> None:
     assert rows["window20"].forecast_pct2 == pytest.approx(float(np.mean(returns[-21:-1] ** 2)))
     assert {row.realised_pct2 for row in rows.values()} == {float(returns[-1] ** 2)}
     assert {row.session for row in rows.values()} == {eastern_date(BARS[-1].start)}
+    lone = replace(rows["ewma"], symbol="LONE", qlike=99.0)
+    assert mean_losses([*rows.values(), lone]) == {m: row.qlike for m, row in rows.items()}
+    assert mean_losses([]) == {}
 
 
 def test_rolling_when_the_future_changes_then_forecasts_before_it_stay() -> None:
