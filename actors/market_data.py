@@ -14,6 +14,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -26,6 +27,7 @@ from actors.links import (
     RecorderLink,
     StrategistLink,
 )
+from actors.reconciler import PERIOD, Reconciler
 from actors.refusals import Refusals
 from greenlight.domain.audit import Figure, instant_text
 from greenlight.domain.desk_state import RiskLimits
@@ -72,7 +74,6 @@ _LAST_BAR: Final = timedelta(minutes=1)
 _POLL_S: Final = 0.5
 _RECORD_ROWS: Final = 300
 _RECORD_AFTER_S: Final = 0.5
-_FILL_MARGIN: Final = timedelta(hours=1)
 _STREAM_ORDER: Final = frozenset({"out_of_order", "duplicate"})
 _REOPENERS: Final = frozenset({OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REFUSED})
 
@@ -86,6 +87,8 @@ class MarketDataHub:
         Name of the desk, for its decisions.
     limits : RiskLimits
         Those on equity are watched every minute.
+    reconciler : Reconciler
+        Run at every start and repair, and then every minute; in lockstep twice a session.
     is_lockstep : bool
         Join the lanes at every step.
     every_minute : bool
@@ -114,6 +117,7 @@ class MarketDataHub:
         notifier: Notifier,
         desk: str,
         limits: RiskLimits,
+        reconciler: Reconciler,
         is_lockstep: bool,
         every_minute: bool,
         now: Callable[[], datetime],
@@ -130,6 +134,8 @@ class MarketDataHub:
         self._monitors = monitors
         self._recorder = recorder
         self._notifier = notifier
+        self._reconciler = reconciler
+        self._reconciled_at: datetime | None = None
         self._is_lockstep = is_lockstep
         self._every_minute = every_minute
         self._clock, self._advance = now, advance
@@ -143,7 +149,6 @@ class MarketDataHub:
         self._bands: dict[str, WatchBand] = {}
         self._holdings: dict[str, int] = {}
         self._cash: Decimal | None = None
-        self._last_fill_at: datetime | None = None
 
         self._fresh: list[Quote] = []
         self._ticks: list[Tick] = []
@@ -236,7 +241,7 @@ class MarketDataHub:
                 held = self._recorder.record([], oldest_kept=0, flush=True)
                 self._seq = 0 if held is None else held + 1
                 return
-            except (StoreUnavailable, BrokerUnavailable) as error:
+            except (StoreUnavailable, BrokerUnavailable, BrokerRefused) as error:
                 logger.error("cannot start: %s", error, extra={"action": "recover"})
                 self._stopping.wait(self._retry_s)
 
@@ -332,7 +337,6 @@ class MarketDataHub:
             logger.error("ledger: %s", error, extra={"action": "oversold"})
             self._notifier.alert(f"{fill.symbol}: the ledger and the broker disagree: {error}")
             return
-        self._last_fill_at = max(fill.at, self._last_fill_at or fill.at)
         if booking.is_duplicate:
             return
         position = booking.position
@@ -354,24 +358,18 @@ class MarketDataHub:
         else:
             self._bands[symbol] = band
 
-    def _fill_in(self) -> None:
-        """Book what was filled while nobody listened, and follow what else changed."""
-        after = self._last_fill_at
-        if after is None:
-            known = self._store.fills(limit=1)
-            run = self._store.latest_run()
-            after = known[-1].at if known else None if run is None else run.started_at
-        if after is not None:
-            for fill in self._broker.executions(after - _FILL_MARGIN):
-                self._book(fill)
-        for record in self._store.open_orders():
-            if record.order_id is None:
-                continue
-            order = self._broker.order(record.order_id)
-            if order is not None:
-                self._store.record_order_status(
-                    order.order_id, order.status, order.filled_qty, order.updated_at
-                )
+    def _reconcile(self, now: datetime) -> None:
+        self._reconciled_at = now
+
+        def check(symbol: str) -> None:
+            self._keep_band(symbol, self._monitors.check(symbol, now))
+
+        self._reconciler.run(now, book=self._book, check=check)
+
+    def _reconcile_again(self, now: datetime) -> None:
+        """Between repairs nothing waits for a broker that does not tell."""
+        with suppress(BrokerUnavailable, BrokerRefused):
+            self._reconcile(now)
 
     def _repair(self, now: datetime) -> None:
         """After a gap or a failure: see through what it left half done, before anything else.
@@ -381,7 +379,7 @@ class MarketDataHub:
         """
         before = set(self._holdings) | set(self._bands)
         self._reload_positions()
-        self._fill_in()
+        self._reconcile(now)
         for symbol in sorted(before | set(self._holdings)):
             self._changed(symbol, now)
         self._is_repair_due = False
@@ -400,6 +398,9 @@ class MarketDataHub:
     def _conclude(self, now: datetime) -> None:
         if self._is_repair_due:
             self._repair(now)
+        is_due = self._reconciled_at is None or now - self._reconciled_at >= PERIOD
+        if is_due and not self._is_lockstep:
+            self._reconcile_again(now)
         self._refusals.store_new()
         session = session_on(eastern_date(now))
         if session is not None:
@@ -424,6 +425,8 @@ class MarketDataHub:
                     band = self._monitors.check(symbol, now)
                 self._keep_band(symbol, band)
             self._reload_positions()
+        if self._is_lockstep:
+            self._reconcile_again(now)
         self._opened = session.day
 
     def _wake_monitors(self, now: datetime) -> None:
@@ -533,6 +536,8 @@ class MarketDataHub:
         if self._closed == session.day:
             return
         self._sweep_at = self._gate.sweep(now)
+        if self._is_lockstep:
+            self._reconcile_again(now)
         if self._every_minute:
             self._strategist.save()
         self._refusals.close(now)

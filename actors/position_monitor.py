@@ -33,7 +33,9 @@ from greenlight.domain.orders import (
     Side,
     TimeInForce,
     client_order_id,
+    covered_qty,
     decision_id,
+    parents,
     round_price,
 )
 from greenlight.domain.positions import (
@@ -53,6 +55,8 @@ from greenlight.ports import (
     Sleep,
     Store,
 )
+
+__all__ = ["OPTIONS", "PositionMonitor", "covered_qty", "monitor_name", "parents"]
 
 logger = logging.getLogger(__name__)
 
@@ -424,17 +428,3 @@ class PositionMonitor:
         self._exiting = self._exit_sent = None
         if any(r.intent.side is Side.SELL for r in self._store.open_orders(self._symbol)):
             self._cancel_sells(now)
-
-
-def parents(sells: list[BrokerOrder]) -> list[BrokerOrder]:
-    """The orders that reserve shares: an OCO pair counts once, by its limit."""
-    legs = {leg.order_id for order in sells for leg in order.legs}
-    return [order for order in sells if order.order_id not in legs]
-
-
-def covered_qty(sells: list[BrokerOrder]) -> int:
-    """Shares that live sell stops at the broker protect, each pair by its stop."""
-    stops = {o.order_id: o for o in sells if o.stop_price is not None and o.is_live}
-    for order in sells:
-        stops |= {g.order_id: g for g in order.legs if g.stop_price is not None and g.is_live}
-    return sum(stop.remaining for stop in stops.values())

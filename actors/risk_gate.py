@@ -19,6 +19,7 @@ from actors.daily_history import DailyHistory
 from actors.equity_watch import EquityWatch
 from actors.links import SignalSeen
 from actors.order_gateway import OrderGateway
+from actors.reconciler import reconciled
 from actors.refusals import Refusals
 from greenlight.domain.audit import (
     Decision,
@@ -78,6 +79,14 @@ def no_forecast(_: str, __: datetime) -> Unavailable:
     return Unavailable("there is no forecast")
 
 
+HaltSwitch = Callable[[], "str | None"]
+"""Why no entry may be made now, by a switch outside the store; None: it is off."""
+
+
+def no_switch() -> None:
+    """The `HaltSwitch` of a desk without one."""
+
+
 class RiskGate:
     """See the module. The constructor settles entries whose sender died.
 
@@ -87,6 +96,8 @@ class RiskGate:
         Sector by symbol.
     forecast : Forecast
         Where the expected volatility comes from.
+    halt_switch : HaltSwitch
+        Asked before every entry.
     """
 
     def __init__(
@@ -103,6 +114,7 @@ class RiskGate:
         now: datetime,
         sleep: Sleep,
         forecast: Forecast = no_forecast,
+        halt_switch: HaltSwitch = no_switch,
     ) -> None:
         self._store = store
         self._broker = broker
@@ -110,6 +122,7 @@ class RiskGate:
         self._limits = limits
         self._sectors = dict(sectors)
         self._forecast = forecast
+        self._halt_switch = halt_switch
         self._history = DailyHistory(market_data)
         self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
         self._watch = EquityWatch(store=store, broker=broker, notifier=notifier, limits=limits)
@@ -212,7 +225,8 @@ class RiskGate:
             recent_entries=[
                 row.decision.at for row in decided if row.decision.verdict is Verdict.TAKEN
             ],
-            halts=[halt.reason for halt in self._store.halts_in_force(now)],
+            halts=self._halts(now),
+            reconciled=reconciled(self._store),
             returns=returns,
             sectors=self._sectors,
             winners_in_a_row=winners_in_a_row(
@@ -221,6 +235,11 @@ class RiskGate:
             forecast_vol_ann=self._forecast(symbol, now),
             recent_vol_ann=own if isinstance(own, Unavailable) else recent_volatility(own.values()),
         )
+
+    def _halts(self, now: datetime) -> list[str]:
+        reasons = [halt.reason for halt in self._store.halts_in_force(now)]
+        switched = self._halt_switch()
+        return reasons if switched is None else [*reasons, switched]
 
     def _entries_usd(self) -> dict[str, Decimal]:
         """What the entries that are not finished may still cost, by symbol."""

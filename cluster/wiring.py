@@ -215,6 +215,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
     """Market data with its streams and links."""
     from actors.market_data import MarketDataHub
     from actors.position_monitor import monitor_name
+    from actors.reconciler import Reconciler
     from cluster.launch import create_monitor
     from cluster.remote_ports import (
         RemoteActor,
@@ -225,11 +226,12 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
     )
     from greenlight.adapters.alpaca_data import AlpacaStreams
 
+    store, broker, data = build_store(config), build_broker(config), _market_data(config)
     clock: Any = EventClock(_last_instant(config)) if config.is_replay else SystemClock()
     return MarketDataHub(
-        store=build_store(config),
-        broker=build_broker(config),
-        market_data=_market_data(config),
+        store=store,
+        broker=broker,
+        market_data=data,
         streams=AlpacaStreams(
             data_url=config.data_stream_url,
             trade_url=config.trade_stream_url,
@@ -247,6 +249,14 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         notifier=ConsoleNotifier(),
         desk=config.desk,
         limits=_settings(config).limits(),
+        reconciler=Reconciler(
+            store=store,
+            broker=broker,
+            market_data=data,
+            notifier=ConsoleNotifier(),
+            desk=config.desk,
+            sleep=time.sleep,
+        ),
         is_lockstep=config.control_url is not None,
         every_minute=config.wants_minutes,
         now=clock.now,

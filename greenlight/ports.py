@@ -244,6 +244,10 @@ class Store(Protocol):
         """The last run that started."""
         ...
 
+    def first_run(self) -> Run | None:
+        """The first run of the latest run's account: where its ledger of cash begins."""
+        ...
+
     # -- fencing
     def take_epoch(self, holder: str) -> int:
         """Become the one `holder` of a new, higher epoch; earlier ones are fenced."""

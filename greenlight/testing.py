@@ -212,6 +212,11 @@ class FakeStore:
         with self._turn():
             return next(reversed(self._runs.values()), None)
 
+    def first_run(self) -> Run | None:
+        """The first run of the latest run's account."""
+        with self._turn():
+            return self._first_run()
+
     # -- fencing
 
     def take_epoch(self, holder: str) -> int:
@@ -409,11 +414,9 @@ class FakeStore:
     def cash(self) -> Decimal | None:
         """Start cash of the account's first run, plus all fills since, less fees."""
         with self._turn():
-            latest = next(reversed(self._runs.values()), None)
-            if latest is None:
+            first = self._first_run()
+            if first is None:
                 return None
-            number = latest.account_number
-            first = next(r for r in self._runs.values() if r.account_number == number)
             cash = first.start_cash_usd
             for booked in self._fills.values():
                 fill = booked.fill
@@ -602,6 +605,13 @@ class FakeStore:
         if not self.up:
             raise StoreUnavailable("the store was taken away")
         return self._lock
+
+    def _first_run(self) -> Run | None:
+        latest = next(reversed(self._runs.values()), None)
+        if latest is None:
+            return None
+        number = latest.account_number
+        return next(r for r in self._runs.values() if r.account_number == number)
 
     def _append(self, decision: Decision) -> bool:
         if decision.decision_id in self._decided:

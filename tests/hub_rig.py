@@ -211,6 +211,7 @@ class Rig:
             notifier=self.around.notifier,
             desk=DESK,
             limits=RiskLimits(),
+            reconciler=self.around.reconciler(self.data),
             is_lockstep=self._is_lockstep,
             every_minute=self._every_minute,
             now=self.around.clock.now,

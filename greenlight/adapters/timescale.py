@@ -124,6 +124,11 @@ class TimescaleStore:
         found = self._read("latest_run")
         return rows.run_of(found[0]) if found else None
 
+    def first_run(self) -> Run | None:
+        """The first run of the latest run's account, by the order of starting."""
+        found = self._read("first_run")
+        return rows.run_of(found[0]) if found else None
+
     # -- fencing
 
     def take_epoch(self, holder: str) -> int:

@@ -55,6 +55,18 @@ def test_latest_run_when_a_replay_clock_went_back_then_the_last_to_start(store: 
     assert store.latest_run() == run("r2", at=minute(0))
 
 
+def test_first_run_when_accounts_changed_then_the_first_of_the_latest_account(
+    store: Store,
+) -> None:
+    assert store.first_run() is None
+    other = replace(run("r1", at=minute(0)), account_number="other")
+    store.start_run(other)
+    assert store.first_run() == other
+    store.start_run(run("r2", at=minute(1)))
+    store.start_run(run("r3", at=minute(2)))
+    assert store.first_run() == run("r2", at=minute(1))
+
+
 def test_start_run_when_repeated_then_left_as_it_was(store: Store) -> None:
     store.start_run(run("r1", cash="100000"))
     store.start_run(run("r1", cash="5"))

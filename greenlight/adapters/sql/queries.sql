@@ -17,6 +17,14 @@ SELECT run_id, started_at, account_kind, account_number, source, is_synthetic,
        start_cash_usd, fingerprint
 FROM runs ORDER BY seq DESC LIMIT 1;
 
+-- name: first_run
+-- The first run of the account that the latest run trades on.
+SELECT run_id, started_at, account_kind, account_number, source, is_synthetic,
+       start_cash_usd, fingerprint
+FROM runs
+WHERE account_number = (SELECT account_number FROM runs ORDER BY seq DESC LIMIT 1)
+ORDER BY seq LIMIT 1;
+
 -- fencing ---------------------------------------------------------------------
 
 -- name: take_epoch

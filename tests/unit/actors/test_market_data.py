@@ -176,6 +176,7 @@ def test_take_fill_when_it_comes_three_times_then_booked_once(start: Start) -> N
 
 def test_take_update_when_an_entry_rests_then_its_monitor_is_prepared(start: Start) -> None:
     rig = start()
+    rig.step(at=later(30))
     filled = fill_entry(rig)[-1]
     rests = replace(filled, fill=None, order=replace(filled.order, status=OrderStatus.WORKING))
     sells = replace(rests, order=replace(rests.order, side=Side.SELL))
