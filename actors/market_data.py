@@ -31,6 +31,7 @@ from actors.reconciler import PERIOD, Reconciler
 from actors.refusals import Refusals
 from greenlight.domain.audit import Figure, instant_text
 from greenlight.domain.desk_state import RiskLimits
+from greenlight.domain.ledger import is_flatten
 from greenlight.domain.market import (
     CONFIRMING_QUOTES,
     Bar,
@@ -70,6 +71,8 @@ AFTER_CLOSE: Final = timedelta(minutes=5)
 """A session is closed in the books this long after the bell."""
 STALE_AFTER: Final = timedelta(seconds=90)
 """A symbol without a quote for this long in a session is flagged stale."""
+_FLATTEN_EVERY_S: Final = 1.0
+"""How often the store is asked whether a person wants every position closed."""
 _LAST_BAR: Final = timedelta(minutes=1)
 _POLL_S: Final = 0.5
 _RECORD_ROWS: Final = 300
@@ -162,6 +165,7 @@ class MarketDataHub:
         self._seq = 0
         self._monotonic = monotonic
         self._recorded_s = monotonic()
+        self._flatten_s = self._recorded_s
         self._minute: datetime | None = None
         self._opened: date | None = None
         self._closed: date | None = None
@@ -406,6 +410,7 @@ class MarketDataHub:
         if session is not None:
             self._open_day(session, now)
         self._wake_monitors(now)
+        self._flatten(session, now)
         self._hand_on(session, now)
         if session is not None and now >= session.close + AFTER_CLOSE:
             self._close_day(session, now)
@@ -443,6 +448,24 @@ class MarketDataHub:
         if woken:
             for symbol, after in self._monitors.on_quotes(woken, now).items():
                 self._keep_band(symbol, after)
+
+    def _flatten(self, session: Session | None, now: datetime) -> None:
+        """Leave every position while a person's request stands; paced by the wall clock.
+
+        The request is a row of the store, so it needs no actor but this one and
+        the monitors, and outlives both.
+        """
+        if session is None or not session.open < now < session.close:
+            return
+        elapsed_s = self._monotonic() - self._flatten_s
+        if elapsed_s < _FLATTEN_EVERY_S:
+            return
+        self._flatten_s += elapsed_s
+        if not any(is_flatten(halt.reason) for halt in self._store.halts_in_force(now)):
+            return
+        self._sweep_at = now
+        for symbol in sorted(self._holdings):
+            self._keep_band(symbol, self._monitors.leave(symbol, self._quotes.get(symbol), now))
 
     def _recent_quote(self, symbol: str, now: datetime) -> Quote | None:
         quote = self._quotes.get(symbol)

@@ -152,6 +152,20 @@ class PositionMonitor:
                 self._cancel_sells(now)
             return self._protect(None, now)
 
+    def leave(self, quote: Quote | None, now: datetime) -> WatchBand | None:
+        """See `MonitorsLink.leave`. Asked again and again while the request stands."""
+        with self._lock:
+            position = self._position or self._store.position(self._symbol)
+            if position is None:
+                self._finish(now)
+                return None
+            reason = self._exiting or ExitReason.MANUAL
+            if quote is None:
+                self._exiting = reason
+            else:
+                self._exit(position, reason, quote, now)
+            return self._band(position)
+
     def check(self, now: datetime) -> WatchBand | None:
         """See `MonitorsLink.check`."""
         with self._lock:

@@ -31,6 +31,7 @@ from greenlight.domain.audit import (
 )
 from greenlight.domain.desk_state import DeskState, RiskLimits
 from greenlight.domain.halts import EquityBase
+from greenlight.domain.ledger import FLATTEN, is_flatten
 from greenlight.domain.market import (
     Unavailable,
     eastern_date,
@@ -149,9 +150,10 @@ class RiskGate:
     def sweep(self, now: datetime) -> datetime | None:
         """See `GateLink.sweep`."""
         with self._turn:
+            is_flat = any(is_flatten(halt.reason) for halt in self._store.halts_in_force(now))
             for record in self._entries():
-                if record.intent.at + self._entry_timeout <= now:
-                    self._cancel_entry(record, now)
+                if is_flat or record.intent.at + self._entry_timeout <= now:
+                    self._cancel_entry(record, now, FLATTEN if is_flat else "entry_timeout")
             if session_at(now) is None:
                 self._refusals.close(now)
             return self._next_sweep()
@@ -315,7 +317,7 @@ class RiskGate:
         due = [record.intent.at + self._entry_timeout for record in self._entries()]
         return min(due, default=None)
 
-    def _cancel_entry(self, record: OrderRecord, now: datetime) -> None:
+    def _cancel_entry(self, record: OrderRecord, now: datetime, reason: str) -> None:
         intent = record.intent
         if record.order_id is None:
             self._settle(record, now)
@@ -327,7 +329,7 @@ class RiskGate:
             verdict=Verdict.TAKEN,
             symbol=intent.symbol,
             strategy=None,
-            reason="entry_timeout",
+            reason=reason,
             figures={
                 "qty": intent.qty,
                 "filled_qty": record.filled_qty,

@@ -21,6 +21,7 @@ from cluster.desk_file import DeskFile
 from cluster.paper_exchange.sources import open_source
 from cluster.processes import Child, StartError, require_free, wait_for_port
 from greenlight.adapters.alpaca_broker import parse_instant
+from greenlight.adapters.halt_file import halt_file
 from greenlight.adapters.timescale import migrate
 from greenlight.ports import BrokerRefused, BrokerUnavailable, Run
 from greenlight.settings import Settings
@@ -276,6 +277,7 @@ class Desk:
             start_at=start_at,
             wants_minutes="1Min" in self._timeframes,
             settings_json=self._settings.model_dump_json(exclude={"api_secret_key"}),
+            halt_file=str(halt_file(self._home)),
         )
 
     def _record_run(self, config: DeskConfig) -> None:

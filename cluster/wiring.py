@@ -123,10 +123,12 @@ def build_monitor(config: DeskConfig, symbol: str) -> PositionMonitor:
 
 def build_gate(config: DeskConfig) -> RiskGate:
     """The risk gate."""
-    from actors.risk_gate import RiskGate
+    from actors.risk_gate import RiskGate, no_switch
+    from greenlight.adapters.halt_file import HaltFile
     from greenlight.adapters.sector_table import sector_table
 
     settings = _settings(config)
+    switch = no_switch if config.halt_file is None else HaltFile(Path(config.halt_file))
     return insist(
         lambda: RiskGate(
             store=build_store(config),
@@ -137,6 +139,7 @@ def build_gate(config: DeskConfig) -> RiskGate:
             limits=settings.limits(),
             sectors=sector_table() | settings.sectors,
             entry_timeout_s=settings.entry_timeout_s,
+            halt_switch=switch,
             now=_last_instant(config),
             sleep=time.sleep,
         )

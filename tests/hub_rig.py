@@ -107,6 +107,9 @@ class LocalMonitors:
     def on_split(self, symbol: str, ratio: Decimal, now: datetime) -> WatchBand | None:
         return self._monitor(symbol, "on_split", now).on_split(ratio, now)
 
+    def leave(self, symbol: str, quote: Quote | None, now: datetime) -> WatchBand | None:
+        return self._monitor(symbol, "leave", now).leave(quote, now)
+
     def check(self, symbol: str, now: datetime) -> WatchBand | None:
         return self._monitor(symbol, "check", now).check(now)
 

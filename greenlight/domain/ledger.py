@@ -34,6 +34,15 @@ from greenlight.domain.orders import (
 from greenlight.domain.positions import ExitPlan, ExitReason
 
 MANUAL = str(ExitReason.MANUAL)
+BY_HAND = "manual"
+"""Kind of a halt that a person asked for: what stands before the colon of its reason."""
+FLATTEN = "flatten"
+"""Kind of a halt during which every position is left, and every entry's rest cancelled."""
+
+
+def is_flatten(halt_reason: str) -> bool:
+    """Whether a halt asks for every position to be left."""
+    return halt_reason.partition(":")[0] == FLATTEN
 
 
 def exit_plan(decision: Decision) -> ExitPlan:

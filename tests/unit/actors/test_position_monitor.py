@@ -242,6 +242,31 @@ def test_leave_when_plan_says_so_then_target_is_repriced(
     assert (row.reason, row.figures["bid"]) == (reason, bid)
 
 
+def test_leave_when_a_person_asks_then_target_is_repriced_and_asked_again_only_later(
+    held: Watch,
+) -> None:
+    around = held.around
+    band = held.monitor.leave(quote(100.0), later(60))
+    assert band is not None
+    assert not band.low < 100.0 < band.high
+    for seconds in (61, 62, 63):
+        held.monitor.leave(quote(100.0), later(seconds))
+    (intent,) = sent(around, Role.EXIT)
+    assert (intent.limit_price, intent.qty) == (Decimal("99.80"), 10)
+    (row,) = around.decisions(DecisionKind.EXIT)
+    assert row.reason == "manual"
+    assert_safe(around)
+    held.monitor.leave(quote(100.0), later(66))
+    assert len(sent(around, Role.EXIT)) == 2
+
+
+def test_leave_when_a_person_asks_without_a_quote_then_left_on_the_next_one(held: Watch) -> None:
+    held.monitor.leave(None, later(60))
+    assert sent(held.around, Role.EXIT) == []
+    held.monitor.on_quote(quote(100.0), later(61))
+    assert len(sent(held.around, Role.EXIT)) == 1
+
+
 def test_leave_when_exit_fills_then_closed_with_its_reason_and_nothing_rests(
     held: Watch,
 ) -> None:

@@ -155,6 +155,17 @@ def test_judge_when_the_halt_switch_is_on_then_refused_with_its_reason(
     assert row.figures["not_halted"] == "file HALT: fire drill"
 
 
+def test_sweep_when_everything_is_to_be_left_then_resting_entries_are_cancelled(
+    around: Surroundings,
+) -> None:
+    desk = gate(around)
+    desk.judge([seen()], T0)
+    around.store.halt(at=later(1), until=None, reason="flatten: enough")
+    desk.sweep(later(2))
+    assert around.broker.live("AAPL", Side.BUY) == []
+    assert around.decisions(DecisionKind.CANCEL)[0].reason == "flatten"
+
+
 def test_judge_when_sixth_position_then_refused(around: Surroundings) -> None:
     for symbol in ("A", "B", "C", "D", "E"):
         around.enter(symbol=symbol)
