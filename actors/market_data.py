@@ -94,6 +94,8 @@ class MarketDataHub:
         Run at every start and repair, and then every minute; in lockstep twice a session.
     is_lockstep : bool
         Join the lanes at every step.
+    is_threaded : bool
+        False: no lanes of its own; the holder calls `recover` once and then `turn`.
     every_minute : bool
         The strategist wants every minute, not only a session's first.
     now : Callable[[], datetime]
@@ -122,6 +124,7 @@ class MarketDataHub:
         limits: RiskLimits,
         reconciler: Reconciler,
         is_lockstep: bool,
+        is_threaded: bool = True,
         every_minute: bool,
         now: Callable[[], datetime],
         advance: Callable[[datetime], None],
@@ -140,6 +143,8 @@ class MarketDataHub:
         self._reconciler = reconciler
         self._reconciled_at: datetime | None = None
         self._is_lockstep = is_lockstep
+        self._is_inline = is_lockstep or not is_threaded
+        self._poll_s = _POLL_S if is_threaded else 0.0
         self._every_minute = every_minute
         self._clock, self._advance = now, advance
 
@@ -180,8 +185,9 @@ class MarketDataHub:
         self._decisions: queue.Queue[tuple[list[Bar], list[Quote], datetime]] = queue.Queue(8)
         self._worker = threading.Thread(target=self._run, name="protect", daemon=True)
         self._decider = threading.Thread(target=self._run_decisions, name="decide", daemon=True)
-        self._worker.start()
-        if not is_lockstep:
+        if is_threaded:
+            self._worker.start()
+        if not self._is_inline:
             self._decider.start()
 
     # -- asked by others
@@ -221,22 +227,30 @@ class MarketDataHub:
 
     # -- the protect lane
     def _run(self) -> None:
-        self._recover()
-        self._streams.start(self._events.put)
+        self.recover()
         while not self._stopping.is_set():
-            try:
-                self._cycle()
-            except StoreUnavailable as error:
-                # Nothing is lost: the broker's stops rest, and fills are asked for again.
-                logger.error("store away: %s", error, extra={"action": "store_away"})
-                self._is_repair_due = True
-                self._stopping.wait(self._retry_s)
-            except Exception:
-                logger.exception("a cycle failed", extra={"action": "cycle"})
-                self._is_repair_due = True
-                self._stopping.wait(min(0.1, self._retry_s))
+            self.turn()
 
-    def _recover(self) -> None:
+    def turn(self) -> None:
+        """Take what has arrived and see it through; a failure is repaired in a later turn."""
+        try:
+            self._cycle()
+        except StoreUnavailable as error:
+            # Nothing is lost: the broker's stops rest, and fills are asked for again.
+            logger.error("store away: %s", error, extra={"action": "store_away"})
+            self._is_repair_due = True
+            self._stopping.wait(self._retry_s)
+        except Exception:
+            logger.exception("a cycle failed", extra={"action": "cycle"})
+            self._is_repair_due = True
+            self._stopping.wait(min(0.1, self._retry_s))
+
+    def recover(self) -> None:
+        """See through what an earlier life left half done, then listen."""
+        self._see_through()
+        self._streams.start(self._events.put)
+
+    def _see_through(self) -> None:
         while not self._stopping.is_set():
             try:
                 self._repair(self._clock())
@@ -252,7 +266,7 @@ class MarketDataHub:
     def _cycle(self) -> None:
         """Take what has arrived (or the clock's turn) and see it through."""
         try:
-            event = self._events.get(timeout=_POLL_S)
+            event = self._events.get(timeout=self._poll_s)
         except queue.Empty:
             if not self._is_lockstep:
                 self._conclude(self._clock())
@@ -484,7 +498,7 @@ class MarketDataHub:
         due = self._sweep_at is not None and now >= self._sweep_at
         if wants or (in_session and due):
             work = (self._bars if wants else [], list(self._quotes.values()), now)
-            if self._is_lockstep:
+            if self._is_inline:
                 self._decide(*work)
             else:
                 self._queue_decision(work)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -81,6 +82,10 @@ class OrderGateway:
     def epoch(self) -> int:
         """The term of office under which this gateway sends."""
         return self._epoch
+
+    def is_current(self) -> bool:
+        """Whether nobody has taken over since; asked of the store."""
+        return self._store.epoch(self._holder) == self._epoch
 
     def send(
         self,
@@ -166,6 +171,10 @@ class OrderGateway:
                 )
                 return outcome
             sends += 1
+            if not self.is_current():
+                # Another holder looks it up and sends it, if anybody should.
+                return Denied(reason=f"{self._holder} has another holder now")
+            intent = replace(intent, holder=self._holder, epoch=self._epoch)
             outcome = self._broker.submit(intent)
         self._store.record_outcome(intent.client_order_id, outcome, at)
         if isinstance(outcome, Rejected):
@@ -196,8 +205,12 @@ class OrderGateway:
         -------
         BrokerOrder | None
             The finished order (canceled, or filled when the fill was faster);
-            None when the broker did not confirm in time.
+            None when the broker did not confirm in time, or was not asked because
+            another holder has taken over.
         """
+        if not self.is_current():
+            logger.warning("fenced: no cancel", extra={"action": "deny_cancel"})
+            return None
         self._broker.cancel(order_id)
         order: BrokerOrder | None = None
         for wait_s in (0.0, 0.01, 0.02, *LOOKUP_WAITS_S, 1.0):

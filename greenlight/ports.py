@@ -253,6 +253,10 @@ class Store(Protocol):
         """Become the one `holder` of a new, higher epoch; earlier ones are fenced."""
         ...
 
+    def epoch(self, holder: str) -> int:
+        """The current epoch of a holder; 0 before the first."""
+        ...
+
     # -- decisions and orders
     def record_decision(self, decision: Decision) -> bool:
         """Append to the chain."""

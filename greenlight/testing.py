@@ -225,6 +225,11 @@ class FakeStore:
             self._epochs[holder] = self._epochs.get(holder, 0) + 1
             return self._epochs[holder]
 
+    def epoch(self, holder: str) -> int:
+        """The current epoch of a holder; 0 before the first."""
+        with self._turn():
+            return self._epochs.get(holder, 0)
+
     # -- decisions and orders
 
     def record_decision(self, decision: Decision) -> bool:
@@ -266,16 +271,16 @@ class FakeStore:
             record = self._orders.get(client_order_id)
             if record is None:
                 raise LookupError(f"no intent {client_order_id} was recorded")
-            status, reason = ledger.outcome_status(record.status, record.filled_qty, outcome)
-            changed = replace(record, status=status, reason=reason or record.reason, updated_at=at)
-            if isinstance(outcome, Accepted):
-                filled = max(record.filled_qty, outcome.order.filled_qty)
-                order_id = record.order_id or outcome.order.order_id
-                changed = replace(changed, order_id=order_id, filled_qty=filled)
-                legs = [self._leg(record, leg, at) for leg in outcome.order.legs]
-                for leg in legs:
-                    self._put(leg)
-            self._put(changed)
+            if not isinstance(outcome, Accepted):
+                status, reason = ledger.outcome_status(record.status, record.filled_qty, outcome)
+                self._put(replace(record, status=status, reason=reason, updated_at=at))
+                return
+            order = outcome.order
+            named = replace(record, order_id=record.order_id or order.order_id)
+            changed = self._reported(named, order.status, order.filled_qty, at)
+            legs = [self._leg(record, leg, at) for leg in order.legs]
+            for leg in (*legs, changed):
+                self._put(leg)
 
     def record_order_status(
         self, order_id: str, status: OrderStatus, filled_qty: int, at: datetime
@@ -284,7 +289,7 @@ class FakeStore:
         with self._turn():
             if order_id in self._names:
                 record = self._orders[self._names[order_id]]
-                self._put(_reported(record, status, filled_qty, at))
+                self._put(self._reported(record, status, filled_qty, at))
 
     def order(self, client_order_id: str) -> OrderRecord | None:
         """One of our orders."""
@@ -645,9 +650,15 @@ class FakeStore:
 
     def _leg(self, parent: OrderRecord, leg: BrokerOrder, at: datetime) -> OrderRecord:
         name = self._names.get(leg.order_id)
-        if name is None:
-            return ledger.leg_record(parent, leg, at)
-        return _reported(self._orders[name], leg.status, leg.filled_qty, at)
+        record = ledger.leg_record(parent, leg, at) if name is None else self._orders[name]
+        return self._reported(record, leg.status, leg.filled_qty, at)
+
+    def _reported(
+        self, record: OrderRecord, status: OrderStatus, filled_qty: int, at: datetime
+    ) -> OrderRecord:
+        booked = sum(b.fill.qty for key, b in self._fills.items() if key[0] == record.order_id)
+        status, filled = ledger.taken_report(record, status, filled_qty, booked)
+        return replace(record, status=status, filled_qty=filled, updated_at=at)
 
     def _order_of_fill(self, fill: Execution) -> OrderRecord | None:
         name = self._names.get(fill.order_id, fill.client_order_id)
@@ -670,18 +681,6 @@ class FakeStore:
         )
         self._trades.append(trade)
         return trade
-
-
-def _reported(
-    record: OrderRecord, status: OrderStatus, filled_qty: int, at: datetime
-) -> OrderRecord:
-    filled = max(record.filled_qty, filled_qty)
-    return replace(
-        record,
-        status=ledger.reported_status(record.status, filled, status),
-        filled_qty=filled,
-        updated_at=at,
-    )
 
 
 def _is_in_force(halt: Halt, now: datetime) -> bool:

@@ -75,6 +75,7 @@ def test_start_run_when_repeated_then_left_as_it_was(store: Store) -> None:
 
 def test_take_epoch_when_taken_again_then_one_higher_for_each_holder(store: Store) -> None:
     assert [store.take_epoch("desk"), store.take_epoch("desk"), store.take_epoch("m")] == [1, 2, 1]
+    assert [store.epoch("desk"), store.epoch("m"), store.epoch("nobody")] == [2, 1, 0]
 
 
 def test_record_intent_when_epoch_is_old_then_fenced_and_nothing_written(store: Store) -> None:

@@ -33,6 +33,10 @@ INSERT INTO epochs (holder, epoch) VALUES (%(holder)s, 1)
 ON CONFLICT (holder) DO UPDATE SET epoch = epochs.epoch + 1
 RETURNING epoch;
 
+-- name: epoch
+-- The current epoch of a holder.
+SELECT epoch FROM epochs WHERE holder = %(holder)s;
+
 -- decisions -------------------------------------------------------------------
 
 -- name: append_decision
@@ -123,6 +127,10 @@ SELECT pg_advisory_xact_lock(hashtextextended('greenlight position ' || %(symbol
 -- name: has_fill
 -- Whether a fill is booked.
 SELECT 1 FROM fills WHERE order_id = %(order_id)s AND cum_qty = %(cum_qty)s;
+
+-- name: booked_qty
+-- Shares of an order that are booked.
+SELECT coalesce(sum(qty), 0) FROM fills WHERE order_id = %(order_id)s;
 
 -- name: insert_fill
 -- One fill, attributed to the position it changed.

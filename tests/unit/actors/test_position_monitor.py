@@ -434,7 +434,7 @@ def test_finish_when_position_closed_and_a_sell_is_left_then_orphan_is_cancelled
     # A sell of ours that still rests although the position is gone.
     around.broker.hold("AAPL", 5, "100")
     intent = replace(sent(around, Role.PROTECT)[0], client_order_id="gl-t-orphan", qty=5)
-    intent = replace(intent, epoch=around.store.take_epoch(intent.holder))
+    intent = replace(intent, epoch=around.store.epoch(intent.holder))
     around.store.record_intent(intent, None)
     around.store.record_outcome(intent.client_order_id, around.broker.submit(intent), later(1))
     assert held.monitor.on_change(None, later(2)) is None
