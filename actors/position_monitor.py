@@ -65,6 +65,8 @@ EXIT_SLACK: Final = Decimal("0.002")
 """How far below the bid the first exit's limit lies (20 bps); each attempt adds as much."""
 REPRICE_AFTER: Final = timedelta(seconds=5)
 """An exit that has not filled is priced again after this."""
+RETRY_AFTER: Final = timedelta(seconds=1)
+"""What the broker did not take, or did not tell, is tried again after this."""
 
 
 def monitor_name(symbol: str) -> str:
@@ -103,6 +105,8 @@ class PositionMonitor:
         self._lock = threading.Lock()
         self._exiting: ExitReason | None = None
         self._exit_sent: datetime | None = None
+        # When to look at the broker's orders, because nobody has in this life or it did not tell.
+        self._look_at: datetime | None = now
         # What the last look showed, so that an exit asks nobody before it acts. Every
         # fill and every lost order brings an `on_change`, which looks again.
         self._position: Position | None = None
@@ -127,6 +131,8 @@ class PositionMonitor:
     def on_quote(self, quote: Quote | None, now: datetime) -> WatchBand | None:
         """See `MonitorsLink.on_quotes`."""
         with self._lock:
+            if self._look_at is not None and now >= self._look_at:
+                self._protect(quote, now)
             position = self._position or self._store.position(self._symbol)
             if position is None:
                 self._finish(now)
@@ -219,6 +225,8 @@ class PositionMonitor:
     def _band(self, position: Position) -> WatchBand:
         band = watch_band(position)
         if self._exiting is None:
+            if self._look_at is not None:
+                band = replace(band, wake_at=min(band.wake_at, self._look_at))
             return band
         # While an exit is at work every quote and every second matters.
         return WatchBand(
@@ -230,7 +238,8 @@ class PositionMonitor:
         return [order for order in orders if order.side is Side.SELL]
 
     def _protect(self, quote: Quote | None, now: datetime) -> WatchBand | None:
-        self._resting = None
+        self._resting = self._look_at = None
+        was_exiting = self._exiting is not None
         position = self._position = self._store.position(self._symbol)
         if position is None:
             self._finish(now)
@@ -238,8 +247,9 @@ class PositionMonitor:
         try:
             sells = self._sells()
         except (BrokerUnavailable, BrokerRefused) as error:
-            # The resting pair stays where it is; the next call looks again.
+            # The resting pair stays where it is; whether there is one is soon looked at again.
             logger.warning("cannot read orders: %s", error, extra={"action": "protect"})
+            self._look_at = now + RETRY_AFTER
             return self._band(position)
         covered, selling = covered_qty(sells), sum(o.remaining for o in parents(sells))
         if selling > position.qty or (covered < selling and self._exiting is None):
@@ -258,8 +268,14 @@ class PositionMonitor:
                 self._exit(position, ExitReason.STOP, quote, now)
             else:
                 self._exiting = ExitReason.STOP
+        if was_exiting and selling == 0 and quote is not None:
+            # The exit is no longer at work: cancelled above, or by somebody else.
+            self._exit_sent = None
+            self._exit(position, self._exiting or ExitReason.STOP, quote, now)
         if self._exiting is None:
             self._resting = sells
+            if covered < position.qty:
+                self._look_at = now + RETRY_AFTER
             # Asked now, so that an exit does not wait for the answer.
             self._last_attempt(position, Role.EXIT)
         self._write_coverage(position, covered, now)
@@ -366,9 +382,21 @@ class PositionMonitor:
             if done.status is OrderStatus.FILLED:
                 return
         if free > 0:
+            self._cancel_entries(now)
             available = self._available()
             if available > 0:
-                self._send_exit(position, reason, quote, min(free, available), now, None)
+                outcome = self._send_exit(
+                    position, reason, quote, min(free, available), now, None
+                )
+                if not isinstance(outcome, Accepted):
+                    # Nothing is at work for these shares.
+                    self._exit_sent = now - REPRICE_AFTER + RETRY_AFTER
+
+    def _cancel_entries(self, now: datetime) -> None:
+        """A simple sell is refused as a wash trade while a buy of ours rests."""
+        for record in self._store.open_orders(self._symbol):
+            if record.intent.role is Role.ENTRY and record.order_id is not None:
+                self._gateway.cancel(record.order_id, now)
 
     def _available(self) -> int:
         """Shares that no order holds, as the broker says."""
@@ -439,6 +467,6 @@ class PositionMonitor:
         """The position is closed: nothing of ours may keep selling."""
         self._position = self._resting = None
         self._attempts.clear()
-        self._exiting = self._exit_sent = None
+        self._exiting = self._exit_sent = self._look_at = None
         if any(r.intent.side is Side.SELL for r in self._store.open_orders(self._symbol)):
             self._cancel_sells(now)
