@@ -385,9 +385,7 @@ class PositionMonitor:
             self._cancel_entries(now)
             available = self._available()
             if available > 0:
-                outcome = self._send_exit(
-                    position, reason, quote, min(free, available), now, None
-                )
+                outcome = self._send_exit(position, reason, quote, min(free, available), now, None)
                 if not isinstance(outcome, Accepted):
                     # Nothing is at work for these shares.
                     self._exit_sent = now - REPRICE_AFTER + RETRY_AFTER

@@ -656,7 +656,8 @@ class FakeStore:
     def _reported(
         self, record: OrderRecord, status: OrderStatus, filled_qty: int, at: datetime
     ) -> OrderRecord:
-        booked = sum(b.fill.qty for key, b in self._fills.items() if key[0] == record.order_id)
+        own = (cum_qty for order_id, cum_qty in self._fills if order_id == record.order_id)
+        booked = max(own, default=0)
         status, filled = ledger.taken_report(record, status, filled_qty, booked)
         return replace(record, status=status, filled_qty=filled, updated_at=at)
 

@@ -246,6 +246,35 @@ def test_record_outcome_when_unresolved_is_found_later_then_working(store: Store
     assert (record.status, record.order_id) == (OrderStatus.WORKING, "o-entry")
 
 
+@pytest.mark.parametrize("status", [OrderStatus.FILLED, OrderStatus.CANCELED])
+def test_record_order_status_when_it_ends_ahead_of_its_fills_then_open_until_they_are_booked(
+    store: Store, status: OrderStatus
+) -> None:
+    send_entry(store)
+    store.book_fill(fill(qty=4), FREE)
+    filled = 10 if status is OrderStatus.FILLED else 6
+    store.record_order_status("o-entry", status, filled, minute(1))
+    (record,) = store.open_orders()
+    assert (record.status, record.filled_qty) == (OrderStatus.PARTIALLY_FILLED, 4)
+    store.book_fill(fill(qty=filled - 4, cum_qty=filled), FREE)
+    store.record_order_status("o-entry", status, filled, minute(1))
+    found = store.order("gl-entry")
+    assert found is not None
+    assert (found.status, found.filled_qty) == (status, filled)
+
+
+def test_record_outcome_when_found_filled_before_its_fill_is_booked_then_still_open(
+    store: Store,
+) -> None:
+    store.take_epoch("desk")
+    store.record_intent(intent(), decision())
+    order = replace(broker_order(), status=OrderStatus.FILLED, filled_qty=10)
+    store.record_outcome("gl-entry", Accepted(order=order), minute(1))
+    assert [r.status for r in store.open_orders()] == [OrderStatus.WORKING]
+    store.book_fill(fill(qty=10), FREE)
+    assert store.open_orders() == []
+
+
 def test_record_outcome_when_answer_is_older_than_a_fill_then_not_back(store: Store) -> None:
     send_entry(store)
     store.book_fill(fill(qty=4), FREE)

@@ -188,9 +188,7 @@ class SimDesk:
             except (StoreUnavailable, BrokerUnavailable):
                 self.world.sleep(0.5)
 
-    def _asked(
-        self, owner: str, find: Callable[[], Any], ask: Callable[[Any], Any]
-    ) -> Any:
+    def _asked(self, owner: str, find: Callable[[], Any], ask: Callable[[Any], Any]) -> Any:
         """Ask a process, and the next one where it died of it."""
         while True:
             try:

@@ -84,4 +84,3 @@ TWINS = {
     "fills_booked_twice": Twin(store=TwiceBooked),
     "never_protected_again": Twin(monitor=OnceProtected),
 }
-

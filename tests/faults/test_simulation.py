@@ -80,7 +80,10 @@ def test_run_when_nothing_strikes_then_the_desk_enters_protects_and_leaves() -> 
 GATE, MONITOR = "risk-gate", "position-monitor:"
 FOUND = {
     # A filled entry whose fill was not booked yet counted nowhere: three positions of two.
-    "unbooked_entry": (410, [Fault(step=40, kind="crash", owner=GATE, method="submit", phase="after")]),
+    "unbooked_entry": (
+        410,
+        [Fault(step=40, kind="crash", owner=GATE, method="submit", phase="after")],
+    ),
     # The successor sent the order of its predecessor under the fenced epoch.
     "fenced_resend": (318, [Fault(step=76, kind="crash", owner=GATE, method="submit")]),
     # The stop was refused, and the exit too, because the entry's rest would have met it.
@@ -89,6 +92,29 @@ FOUND = {
         [
             Fault(step=51, kind="refuse", method=str(Role.PROTECT)),
             Fault(step=61, kind="partial", seconds=19),
+        ],
+    ),
+    # One failed read of the orders, and nobody looked again.
+    "read_lost": (
+        634,
+        [Fault(step=30, kind="broker_lost", method="open_orders", phase="after", skip=2)],
+    ),
+    # The monitor that was to look again died before it did.
+    "read_lost_then_died": (
+        675,
+        [
+            Fault(step=39, kind="crash", owner=MONITOR, skip=8),
+            Fault(step=42, kind="broker_lost", method="open_orders", skip=2),
+        ],
+    ),
+    # The exit was cancelled among other sells and not sent again at once.
+    "exit_cancelled": (807, [Fault(step=104, kind="buy_by_hand", symbol="B", count=5)]),
+    # A replacement that begins with its predecessor's fills was never at its end.
+    "replaced_partly_filled": (
+        1848,
+        [
+            Fault(step=43, kind="cancel_by_hand", symbol="A"),
+            Fault(step=51, kind="stream_cut", seconds=1),
         ],
     ),
 }

@@ -129,8 +129,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('greenlight position ' || %(symbol
 SELECT 1 FROM fills WHERE order_id = %(order_id)s AND cum_qty = %(cum_qty)s;
 
 -- name: booked_qty
--- Shares of an order that are booked.
-SELECT coalesce(sum(qty), 0) FROM fills WHERE order_id = %(order_id)s;
+-- The highest cumulative quantity among the booked fills of an order.
+SELECT coalesce(max(cum_qty), 0) FROM fills WHERE order_id = %(order_id)s;
 
 -- name: insert_fill
 -- One fill, attributed to the position it changed.

@@ -242,6 +242,40 @@ def test_leave_when_plan_says_so_then_target_is_repriced(
     assert (row.reason, row.figures["bid"]) == (reason, bid)
 
 
+def test_look_when_the_broker_did_not_tell_then_again_after_a_second_and_protected(
+    around: Surroundings,
+) -> None:
+    around.enter()
+    watch = monitor(around)
+    around.broker.up = False
+    band = watch.on_change(quote(100.0), later(1))
+    around.broker.up = True
+    assert band is not None
+    assert band.wake_at == later(2)
+    watch.on_quote(quote(100.0), later(2))
+    assert covered_qty(list(sells(around))) == 10
+
+
+def test_start_when_asked_first_about_a_quote_then_protects_before_it_decides(
+    around: Surroundings,
+) -> None:
+    around.enter()
+    monitor(around).on_quote(quote(100.0), later(1))
+    assert covered_qty(list(sells(around))) == 10
+
+
+def test_exit_when_the_entry_still_rests_then_its_rest_is_cancelled_first(
+    around: Surroundings,
+) -> None:
+    order_id = around.enter(10, filled=4)
+    around.broker.set_price("AAPL", "95.00")
+    monitor(around).on_change(quote(94.9), later(1))
+    entry = around.broker.order(order_id)
+    assert entry is not None
+    assert entry.status is OrderStatus.CANCELED
+    assert [i.qty for i in sent(around, Role.EXIT)] == [4]
+
+
 def test_leave_when_a_person_asks_then_target_is_repriced_and_asked_again_only_later(
     held: Watch,
 ) -> None:
