@@ -66,17 +66,32 @@ class OrderGateway:
         whoever held it before is fenced.
     sleep : Sleep
         Waits, in seconds, between look-ups.
+    desk_epoch : int | None
+        The desk's own term of office; None where there is but one desk.
+
+    Raises
+    ------
+    FencedError
+        Another desk has taken over.
     """
 
     def __init__(
-        self, *, store: Store, broker: Broker, desk: str, holder: str, sleep: Sleep
+        self,
+        *,
+        store: Store,
+        broker: Broker,
+        desk: str,
+        holder: str,
+        sleep: Sleep,
+        desk_epoch: int | None = None,
     ) -> None:
         self._store = store
         self._broker = broker
         self._desk = desk
         self._holder = holder
         self._sleep = sleep
-        self._epoch = store.take_epoch(holder)
+        self._epoch = store.take_epoch(holder, desk_epoch)
+        self._is_fenced = False
 
     @property
     def epoch(self) -> int:
@@ -85,7 +100,13 @@ class OrderGateway:
 
     def is_current(self) -> bool:
         """Whether nobody has taken over since; asked of the store."""
-        return self._store.epoch(self._holder) == self._epoch
+        self._is_fenced = self._store.epoch(self._holder) != self._epoch
+        return not self._is_fenced
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether it has met a newer holder: this one can do nothing any more, and should end."""
+        return self._is_fenced
 
     def send(
         self,
@@ -141,6 +162,7 @@ class OrderGateway:
         try:
             is_new = self._store.record_intent(intent, decision)
         except FencedError as error:
+            self._is_fenced = True
             logger.warning("fenced: %s", error, extra={"action": "deny_order"})
             return Denied(reason=str(error))
         if not is_new:

@@ -83,6 +83,8 @@ class PositionMonitor:
         Aware UTC; the present of the recovery.
     sleep : Sleep
         Waits, in seconds, while the broker cancels.
+    desk_epoch : int | None
+        See `OrderGateway`.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class PositionMonitor:
         desk: str,
         now: datetime,
         sleep: Sleep,
+        desk_epoch: int | None = None,
     ) -> None:
         self._symbol = symbol
         self._store = store
@@ -113,7 +116,12 @@ class PositionMonitor:
         self._resting: list[BrokerOrder] | None = None
         self._attempts: dict[tuple[str, Role], int] = {}
         self._gateway = OrderGateway(
-            store=store, broker=broker, desk=desk, holder=monitor_name(symbol), sleep=sleep
+            store=store,
+            broker=broker,
+            desk=desk,
+            holder=monitor_name(symbol),
+            sleep=sleep,
+            desk_epoch=desk_epoch,
         )
         own = [r for r in store.open_orders(symbol) if r.intent.role is not Role.ENTRY]
         self._gateway.settle_all(own, now)
@@ -121,6 +129,11 @@ class PositionMonitor:
     def ping(self) -> str:
         """Answer, as proof of life."""
         return monitor_name(self._symbol)
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether another monitor has taken over, so that this one should end."""
+        return self._gateway.is_fenced
 
     # -- what it is asked
     def on_change(self, quote: Quote | None, now: datetime) -> WatchBand | None:

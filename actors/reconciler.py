@@ -90,6 +90,8 @@ class Reconciler:
         Asked for today's splits where quantities differ.
     sleep : Sleep
         Waits, in seconds, while the broker cancels.
+    desk_epoch : int | None
+        See `OrderGateway`.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Reconciler:
         notifier: Notifier,
         desk: str,
         sleep: Sleep,
+        desk_epoch: int | None = None,
     ) -> None:
         self._store = store
         self._broker = broker
@@ -108,6 +111,7 @@ class Reconciler:
         self._notifier = notifier
         self._desk = desk
         self._sleep = sleep
+        self._desk_epoch = desk_epoch
         self._gateway: OrderGateway | None = None
         self._clean_at: datetime | None = None
         self._doubted: set[str] = set()
@@ -334,6 +338,7 @@ class Reconciler:
                 desk=self._desk,
                 holder=HOLDER,
                 sleep=self._sleep,
+                desk_epoch=self._desk_epoch,
             )
         if self._gateway.cancel(order.order_id, now) is None:
             logger.error(

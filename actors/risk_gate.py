@@ -99,6 +99,8 @@ class RiskGate:
         Where the expected volatility comes from.
     halt_switch : HaltSwitch
         Asked before every entry.
+    desk_epoch : int | None
+        See `OrderGateway`.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class RiskGate:
         sleep: Sleep,
         forecast: Forecast = no_forecast,
         halt_switch: HaltSwitch = no_switch,
+        desk_epoch: int | None = None,
     ) -> None:
         self._store = store
         self._broker = broker
@@ -131,7 +134,12 @@ class RiskGate:
         # The strategist's signals and market data's sweeps come on threads of their own.
         self._turn = threading.Lock()
         self._gateway = OrderGateway(
-            store=store, broker=broker, desk=desk, holder=HOLDER, sleep=sleep
+            store=store,
+            broker=broker,
+            desk=desk,
+            holder=HOLDER,
+            sleep=sleep,
+            desk_epoch=desk_epoch,
         )
         for record in self._entries():
             self._settle(record, now)
@@ -139,6 +147,11 @@ class RiskGate:
     def ping(self) -> str:
         """Answer, as proof of life."""
         return HOLDER
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether another gate has taken over, so that this one should end."""
+        return self._gateway.is_fenced
 
     def judge(self, signals: Sequence[SignalSeen], now: datetime) -> datetime | None:
         """See `GateLink.judge`. Signals are judged one by one in the order given."""

@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -124,7 +124,7 @@ class Desk:
         self._start_store()
         redis_url = self._start_cache()
         config = self._connect(redis_url)
-        self._record_run(config)
+        config = self._take_office(config)
         self._say("starting Ray")
         self._stack.callback(launch.stop_ray)
         self.ray_dashboard_url = launch.start_ray(dashboard_port=ray_port)
@@ -280,7 +280,8 @@ class Desk:
             halt_file=str(halt_file(self._home)),
         )
 
-    def _record_run(self, config: DeskConfig) -> None:
+    def _take_office(self, config: DeskConfig) -> DeskConfig:
+        """Record the start, and fence whatever an earlier desk still runs."""
         try:
             account = wiring.build_broker(config).account()
         except BrokerRefused as error:
@@ -310,6 +311,7 @@ class Desk:
                     fingerprint=self._fingerprint(),
                 )
             )
+            return replace(config, desk_epoch=store.take_desk())
         finally:
             store.close()
 

@@ -19,6 +19,7 @@ class DeskConfig:
 
     `control_url` is set for a lockstep replay and only then. `is_replay` says
     that time comes from events, `wants_minutes` that a strategy takes every minute.
+    `desk_epoch` is the term of office that this desk took at its start.
     `halt_file` is the file whose presence halts entries, on the machine of the risk gate.
     """
 
@@ -39,3 +40,4 @@ class DeskConfig:
     settings_json: str
     wants_minutes: bool = False
     halt_file: str | None = None
+    desk_epoch: int | None = None

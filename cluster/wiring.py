@@ -117,6 +117,7 @@ def build_monitor(config: DeskConfig, symbol: str) -> PositionMonitor:
             desk=config.desk,
             now=_last_instant(config),
             sleep=time.sleep,
+            desk_epoch=config.desk_epoch,
         )
     )
 
@@ -142,6 +143,7 @@ def build_gate(config: DeskConfig) -> RiskGate:
             halt_switch=switch,
             now=_last_instant(config),
             sleep=time.sleep,
+            desk_epoch=config.desk_epoch,
         )
     )
 
@@ -259,6 +261,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
             notifier=ConsoleNotifier(),
             desk=config.desk,
             sleep=time.sleep,
+            desk_epoch=config.desk_epoch,
         ),
         is_lockstep=config.control_url is not None,
         every_minute=config.wants_minutes,

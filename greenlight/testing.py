@@ -181,6 +181,7 @@ class FakeStore:
         self._lock = threading.RLock()
         self._runs: dict[str, Run] = {}
         self._epochs: dict[str, int] = {}
+        self._desk_epoch = 0
         self._chain: list[ChainedDecision] = []
         self._decided: dict[str, Decision] = {}
         self._orders: dict[str, OrderRecord] = {}
@@ -219,9 +220,26 @@ class FakeStore:
 
     # -- fencing
 
-    def take_epoch(self, holder: str) -> int:
-        """A new epoch, one higher than the holder's last, counted from 1."""
+    def take_desk(self) -> int:
+        """A new epoch of the desk; every holder is fenced."""
         with self._turn():
+            self._epochs = {holder: epoch + 1 for holder, epoch in self._epochs.items()}
+            self._desk_epoch += 1
+            return self._desk_epoch
+
+    def desk_epoch(self) -> int:
+        """The current epoch of the desk; 0 before the first."""
+        with self._turn():
+            return self._desk_epoch
+
+    def take_epoch(self, holder: str, desk_epoch: int | None = None) -> int:
+        """A new epoch, one higher than the holder's last, counted from 1.
+
+        Raises `FencedError` for a stale epoch of the desk.
+        """
+        with self._turn():
+            if desk_epoch not in (None, self._desk_epoch):
+                raise FencedError(f"the desk's epoch {desk_epoch} is stale: {self._desk_epoch}")
             self._epochs[holder] = self._epochs.get(holder, 0) + 1
             return self._epochs[holder]
 

@@ -62,6 +62,8 @@ __all__ = ["TimescaleStore", "migrate"]
 
 _FENCED: Final = "GL001"
 """SQLSTATE of `require_epoch` for a stale epoch."""
+_DESK: Final = "(desk)"
+"""Holder of the desk's own epoch; no actor has this name."""
 
 
 class TimescaleStore:
@@ -133,9 +135,36 @@ class TimescaleStore:
 
     # -- fencing
 
-    def take_epoch(self, holder: str) -> int:
-        """A new epoch, one higher than the holder's last, counted from 1."""
-        return int(self._read("take_epoch", holder=holder)[0][0])
+    def take_desk(self) -> int:
+        """A new epoch of the desk; every holder is fenced."""
+        with self._transaction() as connection:
+            # The desk's row first, as everybody who takes an epoch locks it first.
+            row = self._one(connection, "take_epoch", holder=_DESK)
+            self._run(connection, "fence_holders", {"desk": _DESK})
+            assert row is not None
+            return int(row[0])
+
+    def desk_epoch(self) -> int:
+        """The current epoch of the desk; 0 before the first."""
+        return self.epoch(_DESK)
+
+    def take_epoch(self, holder: str, desk_epoch: int | None = None) -> int:
+        """A new epoch, one higher than the holder's last, counted from 1.
+
+        Raises
+        ------
+        FencedError
+            The desk's epoch is stale.
+        """
+        with self._transaction() as connection:
+            if desk_epoch is not None:
+                desk = self._one(connection, "share_epoch", holder=_DESK)
+                current = 0 if desk is None else int(desk[0])
+                if desk_epoch != current:
+                    raise FencedError(f"the desk's epoch {desk_epoch} is stale: {current}")
+            row = self._one(connection, "take_epoch", holder=holder)
+            assert row is not None
+            return int(row[0])
 
     def epoch(self, holder: str) -> int:
         """The current epoch of a holder; 0 before the first."""

@@ -78,6 +78,22 @@ def test_take_epoch_when_taken_again_then_one_higher_for_each_holder(store: Stor
     assert [store.epoch("desk"), store.epoch("m"), store.epoch("nobody")] == [2, 1, 0]
 
 
+def test_take_desk_when_a_second_desk_starts_then_the_first_is_fenced_and_stays_so(
+    store: Store,
+) -> None:
+    first = store.take_desk()
+    assert (first, store.desk_epoch()) == (1, 1)
+    assert store.take_epoch("desk", first) == 1
+    second = store.take_desk()
+    assert (second, store.desk_epoch()) == (2, 2)
+    with pytest.raises(FencedError):
+        store.record_intent(intent(epoch=1), decision())
+    with pytest.raises(FencedError):
+        store.take_epoch("desk", first)
+    epoch = store.take_epoch("desk", second)
+    assert store.record_intent(intent(epoch=epoch), decision())
+
+
 def test_record_intent_when_epoch_is_old_then_fenced_and_nothing_written(store: Store) -> None:
     store.take_epoch("desk")
     store.take_epoch("desk")

@@ -33,6 +33,14 @@ INSERT INTO epochs (holder, epoch) VALUES (%(holder)s, 1)
 ON CONFLICT (holder) DO UPDATE SET epoch = epochs.epoch + 1
 RETURNING epoch;
 
+-- name: share_epoch
+-- The current epoch of a holder, which stays so until this transaction ends.
+SELECT epoch FROM epochs WHERE holder = %(holder)s FOR SHARE;
+
+-- name: fence_holders
+-- No holder's epoch is current any more.
+UPDATE epochs SET epoch = epoch + 1 WHERE holder <> %(desk)s;
+
 -- name: epoch
 -- The current epoch of a holder.
 SELECT epoch FROM epochs WHERE holder = %(holder)s;

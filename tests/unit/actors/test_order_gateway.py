@@ -23,7 +23,7 @@ from greenlight.domain.orders import (
     TimeInForce,
     Unresolved,
 )
-from greenlight.ports import StoreUnavailable
+from greenlight.ports import FencedError, StoreUnavailable
 from tests.actor_cases import DESK, EXIT_BY, T0, Surroundings, later
 
 NAME = "gl-t-d1-entry-1"
@@ -298,3 +298,28 @@ def test_settle_when_the_sender_died_then_sent_again_under_the_new_epoch(
     new = gateway(around)
     new.settle_all(around.store.open_orders(), later(60))
     assert around.broker.submitted[-1].epoch == new.epoch
+
+
+def test_gateway_when_a_second_desk_starts_then_the_first_is_denied_and_cannot_come_back(
+    around: Surroundings,
+) -> None:
+    def of(desk_epoch: int) -> OrderGateway:
+        return OrderGateway(
+            store=around.store,
+            broker=around.broker,
+            desk=DESK,
+            holder="risk-gate",
+            sleep=around.sleep,
+            desk_epoch=desk_epoch,
+        )
+
+    first = around.store.take_desk()
+    old = of(first)
+    second = around.store.take_desk()
+    assert not old.is_fenced
+    assert isinstance(send(old), Denied)
+    assert old.is_fenced
+    with pytest.raises(FencedError):
+        of(first)
+    assert isinstance(send(of(second)), Accepted)
+    assert len(around.broker.submitted) == 1
