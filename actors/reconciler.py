@@ -81,6 +81,12 @@ def reconciled(store: Store) -> bool | Unavailable:
     return True if last.reason == RECONCILED else Unavailable(last.reason)
 
 
+def correction_name(correction: Correction) -> str:
+    """A correction's kind as a person reads it: "book fill"."""
+    words = type(correction).__name__
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in words).strip()
+
+
 class Reconciler:
     """See the module. It keeps nothing that the next life needs.
 
@@ -355,7 +361,7 @@ class Reconciler:
             verdict=verdict,
             symbol=correction.symbol,
             strategy=None,
-            reason=f"{_word(correction)}: {correction.reason}",
+            reason=f"{correction_name(correction)}: {correction.reason}",
             figures=correction.figures,
         )
 
@@ -392,9 +398,3 @@ def _not_before_start(run: Run | None, now: datetime) -> datetime:
 
 def _doubt_name(correction: Flag | AdoptPosition) -> str:
     return f"{correction.symbol} {correction.reason} {sorted(correction.figures.items())}"
-
-
-def _word(correction: Correction) -> str:
-    """The correction's kind as a person reads it: "book fill"."""
-    words = type(correction).__name__
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in words).strip()

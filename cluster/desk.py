@@ -16,7 +16,13 @@ from typing import Any, Final
 import requests
 
 from cluster import launch, services, wiring
-from cluster.desk_config import DeskConfig
+from cluster.desk_config import (
+    ALPACA_DATA,
+    ALPACA_TRADING,
+    EXCHANGE_KEY,
+    EXCHANGE_SECRET,
+    DeskConfig,
+)
 from cluster.desk_file import DeskFile
 from cluster.paper_exchange.sources import open_source
 from cluster.processes import Child, StartError, require_free, wait_for_port
@@ -29,10 +35,6 @@ from greenlight.strategies import build_strategies, plugged_in_hash
 
 Say = Callable[[str], None]
 
-_PAPER_KEY: Final = "PAPER"
-_PAPER_SECRET: Final = "paper-exchange"
-_ALPACA_TRADING: Final = "https://paper-api.alpaca.markets"
-_ALPACA_DATA: Final = "https://data.alpaca.markets"
 _ALPACA_TRADES: Final = "wss://paper-api.alpaca.markets/stream"
 _ALPACA_STREAM: Final = "wss://stream.data.alpaca.markets/v2/iex"
 _STATE_TIMEOUT_S: Final = 5.0
@@ -176,7 +178,7 @@ class Desk:
             self._say("trading on Alpaca paper")
             return self._config(
                 redis_url,
-                urls=(_ALPACA_TRADING, _ALPACA_DATA, _ALPACA_STREAM, _ALPACA_TRADES),
+                urls=(ALPACA_TRADING, ALPACA_DATA, _ALPACA_STREAM, _ALPACA_TRADES),
                 control_url=None,
                 is_replay=False,
                 key=(settings.api_key_id, settings.api_secret_key.get_secret_value()),
@@ -219,7 +221,7 @@ class Desk:
                 *("--cash", str(settings.start_cash_usd)),
                 *("--partial-fills", str(settings.partial_fill_probability)),
                 *("--headlines", settings.headlines),
-                *("--key", _PAPER_KEY, "--secret", _PAPER_SECRET),
+                *("--key", EXCHANGE_KEY, "--secret", EXCHANGE_SECRET),
                 *pace,
             ],
             log=self._home / "logs" / "exchange.log",
@@ -239,7 +241,7 @@ class Desk:
             ),
             control_url=f"{stream}/control/lockstep" if settings.speed is None else None,
             is_replay=True,
-            key=(_PAPER_KEY, _PAPER_SECRET),
+            key=(EXCHANGE_KEY, EXCHANGE_SECRET),
             symbols=symbols,
             start_at=self.replay_state().now,
         )

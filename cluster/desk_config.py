@@ -11,6 +11,11 @@ from datetime import datetime
 
 NAMESPACE = "greenlight"
 """Ray namespace of the desk's actors."""
+ALPACA_TRADING = "https://paper-api.alpaca.markets"
+ALPACA_DATA = "https://data.alpaca.markets"
+EXCHANGE_KEY = "PAPER"
+EXCHANGE_SECRET = "paper-exchange"
+"""Credentials of the paper exchange, which serves this machine alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
