@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cluster.desk_config import DeskConfig
-from greenlight.adapters.alpaca_broker import AlpacaBroker
+from greenlight.adapters.alpaca_broker import AlpacaBroker, is_loopback
 from greenlight.adapters.clock import EventClock, SystemClock
 from greenlight.adapters.console import ConsoleNotifier
+from greenlight.adapters.rate_limit import Pace, TokenBucket, no_pace
 from greenlight.adapters.timescale import TimescaleStore
 from greenlight.ports import BrokerUnavailable, SentimentModel, Sleep, StoreUnavailable
 
@@ -36,6 +37,9 @@ T = TypeVar("T")
 
 _RETRY_S = 0.5
 _HEADLINES_EVERY_S = 60.0
+_QUESTIONS_A_MINUTE = 40.0
+"""Of each actor but the monitors. Three of them leave 80 of Alpaca's 200 for five monitors."""
+_BURST = 20
 _CODE_FOLDERS = ("greenlight", "actors", "jobs")
 
 
@@ -69,13 +73,25 @@ def build_store(config: DeskConfig) -> TimescaleStore:
     return insist(lambda: TimescaleStore(config.database_url))
 
 
-def build_broker(config: DeskConfig) -> AlpacaBroker:
-    """The broker of this process."""
+def build_broker(config: DeskConfig, questions_a_minute: float | None = None) -> AlpacaBroker:
+    """The broker of this process; without a number its questions never wait.
+
+    On this machine's own exchange there is no limit to keep.
+    """
+    pace: Pace = no_pace
+    if questions_a_minute is not None and not is_loopback(config.trading_url):
+        pace = TokenBucket(
+            per_minute=questions_a_minute,
+            burst=_BURST,
+            monotonic=time.monotonic,
+            sleep=time.sleep,
+        )
     return AlpacaBroker(
         base_url=config.trading_url,
         key_id=config.key_id,
         secret_key=config.secret_key,
         deadline_s=config.request_deadline_s,
+        pace=pace,
     )
 
 
@@ -133,7 +149,7 @@ def build_gate(config: DeskConfig) -> RiskGate:
     return insist(
         lambda: RiskGate(
             store=build_store(config),
-            broker=build_broker(config),
+            broker=build_broker(config, _QUESTIONS_A_MINUTE),
             market_data=_market_data(config),
             notifier=ConsoleNotifier(),
             desk=config.desk,
@@ -209,7 +225,7 @@ def build_recorder(config: DeskConfig) -> Recorder:
     evaluator = Evaluator(store, ReadinessPolicy())
     return Recorder(
         store=store,
-        broker=build_broker(config),
+        broker=build_broker(config, _QUESTIONS_A_MINUTE),
         cache=NoCache() if config.redis_url is None else RedisCache(config.redis_url),
         evaluate=lambda now: to_json(evaluator(now)),
         monotonic=time.monotonic,
@@ -231,7 +247,8 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
     )
     from greenlight.adapters.alpaca_data import AlpacaStreams
 
-    store, broker, data = build_store(config), build_broker(config), _market_data(config)
+    store, data = build_store(config), _market_data(config)
+    broker = build_broker(config, _QUESTIONS_A_MINUTE)
     clock: Any = EventClock(_last_instant(config)) if config.is_replay else SystemClock()
     return MarketDataHub(
         store=store,
