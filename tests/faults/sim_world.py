@@ -208,6 +208,8 @@ class World:
         for symbol in SYMBOLS:
             self.core.markets[symbol].previous_close = 100.0
         self.core.open_session(self.now_ns)
+        for symbol in SYMBOLS:
+            self.core.on_event(symbol, self.now_ns, 100.0, 100.02, 100.0)
         self.on_accept: Callable[[OrderIntent], None] = lambda _: None
         self.on_time: Callable[[float], None] = lambda _: None
         self.sink: Callable[[StreamEvent], None] | None = None
