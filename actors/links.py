@@ -34,8 +34,11 @@ class GateLink(Protocol):
         """Judge, record and send; the instant at which `sweep` is due, or None."""
         ...
 
-    def sweep(self, now: datetime) -> datetime | None:
-        """Cancel entries that rested too long; when the next one is due, or None."""
+    def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
+        """Price resting entries again, cancel those that rested too long; the next instant.
+
+        `quotes` are the last good ones, None is returned when no entry rests.
+        """
         ...
 
 

@@ -231,7 +231,7 @@ class MarketDataHub:
         while not self._stopping.is_set():
             try:
                 self._repair(self._clock())
-                self._sweep_at = self._gate.sweep(self._clock())
+                self._sweep_at = self._gate.sweep([], self._clock())
                 # Batches of an earlier life are in the recorder or gone with it.
                 held = self._recorder.record([], oldest_kept=0, flush=True)
                 self._seq = 0 if held is None else held + 1
@@ -455,7 +455,9 @@ class MarketDataHub:
         is_last = session is not None and session.close <= now < session.close + _LAST_BAR
         is_due = self._every_minute and (in_session or is_last)
         wants = bool(self._bars) and (is_due or is_first)
-        due = self._sweep_at is not None and now >= self._sweep_at
+        # A sweep that waits its turn already does for this one too.
+        is_free = self._is_lockstep or self._decisions.empty()
+        due = is_free and self._sweep_at is not None and now >= self._sweep_at
         if wants or (in_session and due):
             work = (self._bars if wants else [], list(self._quotes.values()), now)
             if self._is_lockstep:
@@ -532,7 +534,7 @@ class MarketDataHub:
     def _close_day(self, session: Session, now: datetime) -> None:
         if self._closed == session.day:
             return
-        self._sweep_at = self._gate.sweep(now)
+        self._sweep_at = self._gate.sweep([], now)
         if self._every_minute:
             self._strategist.save()
         self._refusals.close(now)
@@ -543,7 +545,7 @@ class MarketDataHub:
     # -- the decide lane
     def _decide(self, bars: list[Bar], quotes: list[Quote], now: datetime) -> None:
         if self._sweep_at is not None and now >= self._sweep_at:
-            self._sweep_at = self._gate.sweep(now)
+            self._sweep_at = self._gate.sweep(quotes, now)
         if bars:
             due = self._strategist.on_minute(bars, quotes, now)
             self._sweep_at = due if due is not None else self._sweep_at

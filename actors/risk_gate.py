@@ -1,9 +1,9 @@
 """The risk gate: judges signals, sizes them, records the decision, sends the entry.
 
 Before it stands the strategist; after it the broker and, once an entry fills,
-the position monitor. It keeps nothing but its gateway and the session's daily
-histories: every judgement reads positions, orders, trades and halts from the
-store and the account from the broker.
+the position monitor. What rests is worked by `working_entries`. It keeps nothing
+but its gateway and the session's daily histories: every judgement reads
+positions, orders, trades and halts from the store and the account from the broker.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final
 
 from actors.daily_history import DailyHistory
@@ -20,6 +19,7 @@ from actors.equity_watch import EquityWatch
 from actors.links import SignalSeen
 from actors.order_gateway import OrderGateway
 from actors.refusals import Refusals
+from actors.working_entries import WorkingEntries
 from greenlight.domain.audit import (
     Decision,
     DecisionKind,
@@ -29,8 +29,10 @@ from greenlight.domain.audit import (
     known_figure,
 )
 from greenlight.domain.desk_state import DeskState, RiskLimits
+from greenlight.domain.execution import EntryPolicy
 from greenlight.domain.halts import EquityBase
 from greenlight.domain.market import (
+    Quote,
     Unavailable,
     eastern_date,
     session_at,
@@ -38,8 +40,6 @@ from greenlight.domain.market import (
 )
 from greenlight.domain.orders import (
     OrderKind,
-    OrderRecord,
-    OrderStatus,
     Role,
     Side,
     TimeInForce,
@@ -85,6 +85,8 @@ class RiskGate:
     ----------
     sectors : Mapping[str, str]
         Sector by symbol.
+    execution : EntryPolicy
+        How long an entry rests, and how often it is priced again.
     forecast : Forecast
         Where the expected volatility comes from.
     """
@@ -99,7 +101,7 @@ class RiskGate:
         desk: str,
         limits: RiskLimits,
         sectors: Mapping[str, str],
-        entry_timeout_s: float,
+        execution: EntryPolicy,
         now: datetime,
         sleep: Sleep,
         forecast: Forecast = no_forecast,
@@ -113,14 +115,15 @@ class RiskGate:
         self._history = DailyHistory(market_data)
         self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
         self._watch = EquityWatch(store=store, broker=broker, notifier=notifier, limits=limits)
-        self._entry_timeout = timedelta(seconds=entry_timeout_s)
         # The strategist's signals and market data's sweeps come on threads of their own.
         self._turn = threading.Lock()
         self._gateway = OrderGateway(
             store=store, broker=broker, desk=desk, holder=HOLDER, sleep=sleep
         )
-        for record in self._entries():
-            self._settle(record, now)
+        self._working = WorkingEntries(
+            store=store, gateway=self._gateway, desk=desk, policy=execution, limits=limits
+        )
+        self._working.settle_all(now)
 
     def ping(self) -> str:
         """Answer, as proof of life."""
@@ -131,17 +134,15 @@ class RiskGate:
         with self._turn:
             for seen in signals:
                 self._judge_one(seen, now)
-            return self._next_sweep()
+            return self._working.next_look(now)
 
-    def sweep(self, now: datetime) -> datetime | None:
+    def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
         """See `GateLink.sweep`."""
         with self._turn:
-            for record in self._entries():
-                if record.intent.at + self._entry_timeout <= now:
-                    self._cancel_entry(record, now)
+            self._working.sweep(quotes, now)
             if session_at(now) is None:
                 self._refusals.close(now)
-            return self._next_sweep()
+            return self._working.next_look(now)
 
     # -- one signal
     def _judge_one(self, seen: SignalSeen, now: datetime) -> None:
@@ -151,7 +152,7 @@ class RiskGate:
         )
         sent = self._store.order(client_order_id(self._desk, name, Role.ENTRY, 1))
         if sent is not None:
-            self._settle(sent, now)
+            self._working.settle(sent, now)
             return
         if self._is_decided(name, signal):
             return
@@ -187,8 +188,8 @@ class RiskGate:
 
     def _desk_state(self, seen: SignalSeen, now: datetime) -> DeskState:
         symbol, session = seen.signal.symbol, session_at(now)
-        positions, entries = self._store.open_positions(), self._entries_usd()
-        account = self._account()
+        positions, costs = self._store.open_positions(), self._working.costs()
+        entries, account = costs.by_symbol, self._account()
         base = _UNKNOWN if session is None else self._watch.base(session)
         decided = self._store.decisions(
             start=now - _RATE_WINDOW, kind=DecisionKind.ENTRY, limit=None
@@ -204,7 +205,9 @@ class RiskGate:
             session=session,
             quote=seen.quote,
             equity_usd=None if account is None else account.equity,
-            buying_power_usd=None if account is None else account.buying_power,
+            buying_power_usd=(
+                None if account is None else account.buying_power - costs.unreserved_usd
+            ),
             loss_base_usd=base.loss_base_usd,
             high_usd=base.high_usd,
             positions=positions,
@@ -221,14 +224,6 @@ class RiskGate:
             forecast_vol_ann=self._forecast(symbol, now),
             recent_vol_ann=own if isinstance(own, Unavailable) else recent_volatility(own.values()),
         )
-
-    def _entries_usd(self) -> dict[str, Decimal]:
-        """What the entries that are not finished may still cost, by symbol."""
-        costs: dict[str, Decimal] = {}
-        for record in self._entries():
-            symbol = record.intent.symbol
-            costs[symbol] = costs.get(symbol, Decimal(0)) + _open_usd(record)
-        return costs
 
     def _account(self) -> BrokerAccount | None:
         try:
@@ -254,6 +249,7 @@ class RiskGate:
             figures |= {
                 "qty": entry.qty,
                 "limit_price": str(entry.limit_price),
+                "max_price": str(entry.max_price),
                 "stop_price": str(entry.stop_price),
                 "target_price": str(entry.target_price),
                 "exit_by": instant_text(exit_by),
@@ -275,57 +271,3 @@ class RiskGate:
             reason=", ".join(rule.rule for rule in failed) or "all rules passed",
             figures=figures,
         )
-
-    # -- working entries
-    def _settle(self, record: OrderRecord, now: datetime) -> None:
-        """Find out about an entry whose sending was cut short.
-
-        It was judged on its own minute: later than its time-out it is not sent.
-        """
-        if record.status not in {OrderStatus.INTENDED, OrderStatus.UNRESOLVED}:
-            return
-        if record.intent.at + self._entry_timeout <= now:
-            self._gateway.abandon(record, now)
-        else:
-            self._gateway.settle(record, now)
-
-    def _entries(self) -> list[OrderRecord]:
-        return [r for r in self._store.open_orders() if r.intent.role is Role.ENTRY]
-
-    def _next_sweep(self) -> datetime | None:
-        due = [record.intent.at + self._entry_timeout for record in self._entries()]
-        return min(due, default=None)
-
-    def _cancel_entry(self, record: OrderRecord, now: datetime) -> None:
-        intent = record.intent
-        if record.order_id is None:
-            self._settle(record, now)
-            return
-        decision = Decision(
-            decision_id=decision_id(self._desk, intent.decision_id, "cancel"),
-            at=now,
-            kind=DecisionKind.CANCEL,
-            verdict=Verdict.TAKEN,
-            symbol=intent.symbol,
-            strategy=None,
-            reason="entry_timeout",
-            figures={
-                "qty": intent.qty,
-                "filled_qty": record.filled_qty,
-                "limit_price": str(intent.limit_price),
-                "rested_s": (now - intent.at).total_seconds(),
-                "rested_s.limit": self._entry_timeout.total_seconds(),
-            },
-        )
-        self._store.record_decision(decision)
-        if self._gateway.cancel(record.order_id, now) is None:
-            logger.warning(
-                "cancel of an entry is not confirmed yet",
-                extra={"action": "cancel_entry", "client_order_id": intent.client_order_id},
-            )
-
-
-def _open_usd(record: OrderRecord) -> Decimal:
-    """What the rest of an entry may still cost."""
-    intent = record.intent
-    return (intent.limit_price or Decimal(0)) * (intent.qty - record.filled_qty)

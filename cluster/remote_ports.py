@@ -142,9 +142,9 @@ class RemoteGate:
         result: datetime | None = self._actor.call("judge", signals, now)
         return result
 
-    def sweep(self, now: datetime) -> datetime | None:
+    def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
         """See `GateLink.sweep`."""
-        result: datetime | None = self._actor.call("sweep", now)
+        result: datetime | None = self._actor.call("sweep", quotes, now)
         return result
 
 

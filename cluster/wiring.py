@@ -136,7 +136,7 @@ def build_gate(config: DeskConfig) -> RiskGate:
             desk=config.desk,
             limits=settings.limits(),
             sectors=sector_table() | settings.sectors,
-            entry_timeout_s=settings.entry_timeout_s,
+            execution=settings.entry_policy(),
             now=_last_instant(config),
             sleep=time.sleep,
         )

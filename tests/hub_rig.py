@@ -145,7 +145,7 @@ class LocalGate:
     def judge(self, signals: Sequence[Any], now: datetime) -> datetime | None:
         raise AssertionError("market data never judges")
 
-    def sweep(self, now: datetime) -> datetime | None:
+    def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
         self.sweeps.append(now)
         return None
 

@@ -150,7 +150,7 @@ class TimescaleStore:
         try:
             with self._pool.borrow() as connection:
                 if intent.role is Role.ENTRY:
-                    if decision is None:
+                    if decision is None or decision.decision_id != intent.decision_id:
                         self._plan(connection, intent)
                     else:
                         ledger.exit_plan(decision)

@@ -37,6 +37,8 @@ class DecisionKind(StrEnum):
     EXIT = "exit"
     ADJUST = "adjust"
     """Quantity, stop and target changed by a corporate action."""
+    REPRICE = "reprice"
+    """A resting entry's limit changed."""
     CANCEL = "cancel"
     HALT = "halt"
     RESUME = "resume"

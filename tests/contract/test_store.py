@@ -186,6 +186,21 @@ def test_record_intent_when_entry_has_no_plan_then_raises(store: Store, missing:
     assert store.decisions() == []
 
 
+def test_record_intent_when_an_entry_is_priced_again_then_the_first_decisions_plan_holds(
+    store: Store,
+) -> None:
+    send_entry(store)
+    why = decision("d-reprice", kind=DecisionKind.REPRICE, strategy=None, figures={})
+    again = replace(intent("gl-entry-2"), attempt=2, limit_price=Decimal("100.20"))
+    assert store.record_intent(again, why)
+    store.record_outcome("gl-entry-2", Accepted(order=broker_order("gl-entry-2", "o-2")), minute(1))
+    store.record_order_status("o-entry", OrderStatus.REPLACED, 0, minute(1))
+    booked = store.book_fill(fill("o-2", client_order_id="gl-entry-2"), FREE).position
+    assert booked is not None
+    assert (booked.position_id, booked.stop_price) == ("d-entry", Decimal("95.0"))
+    assert store.open_orders() == []
+
+
 def test_record_intent_when_entry_has_no_decision_then_raises(store: Store) -> None:
     store.take_epoch("desk")
     with pytest.raises(ValueError, match="no stored decision"):
