@@ -1,6 +1,6 @@
 """Market data: the one owner of the broker's streams, and the road's beginning.
 
-It refuses bad quotes, books fills, wakes the monitors whose band a quote has
+It refuses bad quotes and bars, books fills, wakes the monitors whose band a quote has
 left, hands minute bars to the strategist and everything to the recorder. Two
 lanes: the protect lane (fills, monitors) never waits for the decide lane
 (strategist, risk gate). In a lockstep replay the lanes are joined at the end
@@ -35,6 +35,7 @@ from greenlight.domain.market import (
     Quote,
     Session,
     Tick,
+    bar_refusal,
     eastern_date,
     is_confirmed,
     quote_refusal,
@@ -275,8 +276,7 @@ class MarketDataHub:
         if isinstance(event, Quote):
             self._take_quote(event)
         elif isinstance(event, Bar):
-            self._advance(event.end)
-            self._bars.append(event)
+            self._take_bar(event)
         elif isinstance(event, Tick):
             self._ticks.append(event)
         elif isinstance(event, TradeUpdate):
@@ -311,6 +311,23 @@ class MarketDataHub:
         self._doubtful.pop(symbol, None)
         self._quotes[symbol] = quote
         self._fresh.append(quote)
+
+    def _take_bar(self, bar: Bar) -> None:
+        self._advance(bar.end)
+        reason = bar_refusal(bar)
+        if reason is None:
+            self._bars.append(bar)
+            return
+        figures: dict[str, Figure] = {
+            "bar.start": instant_text(bar.start),
+            "open": bar.open,
+            "high": bar.high,
+            "low": bar.low,
+            "close": bar.close,
+            "volume": bar.volume,
+        }
+        at = self._clock()
+        self._refusals.add(eastern_date(at), bar.symbol, f"bar_{reason}", at, figures)
 
     # -- fills
     def _take_update(self, update: TradeUpdate) -> None:

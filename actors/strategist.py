@@ -17,7 +17,15 @@ from functools import partial
 from typing import Any, Final
 
 from actors.links import GateLink, SignalSeen
-from greenlight.domain.audit import Decision, DecisionKind, Verdict, instant_text, known_figure
+from actors.refusals import Refusals
+from greenlight.domain.audit import (
+    Decision,
+    DecisionKind,
+    Figure,
+    Verdict,
+    instant_text,
+    known_figure,
+)
 from greenlight.domain.indicators import FloatArray
 from greenlight.domain.market import (
     Bar,
@@ -92,6 +100,8 @@ class Strategist:
         self._decided: date | None = None
         self._faults: Counter[_Key] = Counter()
         self._told: set[tuple[str, str, date]] = set()
+        self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
+        self._refused_on: date | None = None
         for strategy in strategies:
             self._compile(strategy)
 
@@ -108,9 +118,13 @@ class Strategist:
     ) -> datetime | None:
         """See `StrategistLink.on_minute`."""
         today = eastern_date(now)
+        if self._refused_on != today:
+            self._refusals.close(now)
+            self._refused_on = today
         is_first = bool(self._daily) and self._decided != today
-        work = self._daily_work(eastern_midnight(today)) if is_first else []
-        work += self._minute_work(bars)
+        work = self._daily_work(eastern_midnight(today), now) if is_first else []
+        work += self._minute_work(bars, now)
+        self._refusals.store_new()
         work.sort(key=lambda w: (w[1].start, w[1].symbol))
         result = self._decide(work, quotes, now)
         if is_first:
@@ -133,10 +147,10 @@ class Strategist:
         )
 
     # -- a minute
-    def _daily_work(self, midnight: datetime) -> _Work:
+    def _daily_work(self, midnight: datetime, now: datetime) -> _Work:
         for strategy in self._daily:
             if strategy.name not in self._recovered:
-                self._recover(strategy, before=midnight)
+                self._recover(strategy, before=midnight, now=now)
         since = min(
             self._seen.get((strategy.name, symbol), self._recovered[strategy.name])
             for strategy in self._daily
@@ -147,20 +161,20 @@ class Strategist:
             (strategy, bar)
             for strategy in self._daily
             for symbol in self._symbols
-            for bar in self._usable(history[symbol])
+            for bar in self._usable(history[symbol], now)
         ]
 
-    def _minute_work(self, bars: Sequence[Bar]) -> _Work:
-        bars = _in_session(self._usable(bars)) if self._minutely else []
+    def _minute_work(self, bars: Sequence[Bar], now: datetime) -> _Work:
+        bars = _in_session(self._usable(bars, now)) if self._minutely else []
         if not bars:
             return []
         first = min(bar.start for bar in bars)
         for strategy in self._minutely:
             if strategy.name not in self._recovered:
-                self._recover(strategy, before=first)
+                self._recover(strategy, before=first, now=now)
         return [(strategy, bar) for strategy in self._minutely for bar in bars]
 
-    def _usable(self, bars: Sequence[Bar]) -> list[Bar]:
+    def _usable(self, bars: Sequence[Bar], now: datetime) -> list[Bar]:
         usable = []
         for bar in bars:
             reason = bar_refusal(bar)
@@ -168,9 +182,9 @@ class Strategist:
                 usable.append(bar)
                 continue
             self._faults["bar", reason] += 1
-            logger.error(
-                "bar refused: %s", reason, extra={"action": "refuse_bar", "symbol": bar.symbol}
-            )
+            figures: dict[str, Figure] = {"bar.start": instant_text(bar.start), "close": bar.close}
+            code = f"history_bar_{reason}"
+            self._refusals.add(eastern_date(now), bar.symbol, code, now, figures)
         return usable
 
     def _decide(self, work: _Work, quotes: Sequence[Quote], now: datetime) -> datetime | None:
@@ -288,8 +302,8 @@ class Strategist:
             # It will fail on real bars too, and there it is recorded.
             logger.exception("%s fails", strategy.name, extra={"action": "strategy_fault"})
 
-    def _recover(self, strategy: Strategy, *, before: datetime) -> None:
-        name = strategy.name
+    def _recover(self, strategy: Strategy, *, before: datetime, now: datetime) -> None:
+        name, faults = strategy.name, self._faults.copy()
         for symbol in self._symbols:
             self._states[name, symbol] = strategy.new_state()
             self._seen.pop((name, symbol), None)
@@ -306,12 +320,31 @@ class Strategist:
                 continue
             start = self._seen.get((name, symbol), before - warmup)
             history = self._market_data.bars([symbol], strategy.timeframe, start, before)
-            bars = self._usable(history[symbol])
+            bars = self._usable(history[symbol], now)
             for bar in bars if strategy.timeframe == _DAILY else _in_session(bars):
                 self._step(strategy, bar, None)
         self._recovered[name] = before
+        self._record_recovery(name, self._faults - faults, now)
         self.save()
         logger.info("%s is warm", name, extra={"action": "recover", "symbols": len(self._symbols)})
+
+    def _record_recovery(self, strategy: str, faults: Counter[_Key], now: datetime) -> None:
+        """One row for each reason that bars of the history failed for, with their number."""
+        for (name, reason), count in sorted(faults.items()):
+            if name != strategy:
+                continue
+            self._store.record_decision(
+                Decision(
+                    decision_id=decision_id(self._desk, name, reason, "warm-up", instant_text(now)),
+                    at=now,
+                    kind=DecisionKind.DATA,
+                    verdict=Verdict.REFUSED,
+                    symbol=None,
+                    strategy=name,
+                    reason=f"strategy_error: {reason} in the history",
+                    figures={"count": count, "session": str(eastern_date(now)), "is_final": True},
+                )
+            )
 
 
 def _in_session(bars: Sequence[Bar]) -> list[Bar]:

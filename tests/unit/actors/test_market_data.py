@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -547,3 +548,32 @@ def test_real_time_when_strategist_hangs_then_exits_still_go(start: Start) -> No
     rig.push(quote(94.0, at=later(62)))
     assert left.wait(10)
     assert rig.strategist.minutes == []
+
+
+def test_take_bars_when_one_cannot_be_true_then_refused_with_a_row_and_handed_to_nobody(
+    start: Start,
+) -> None:
+    rig = start(Rig(every_minute=True))
+    good = minute_bar(T0)
+    bad = [
+        replace(minute_bar(T0, "BAD"), close=math.nan),
+        replace(minute_bar(T0, "BAD"), low=-1.0),
+        replace(minute_bar(T0, "BAD"), high=99.0),
+        replace(minute_bar(T0, "BAD"), volume=-1),
+    ]
+    rig.step(*bad, good, at=later(60))
+    assert [bars for bars, _, _ in rig.strategist.minutes] == [[good]]
+    rows = rig.around.decisions(DecisionKind.DATA)
+    assert [(r.symbol, r.reason) for r in rows] == [
+        ("BAD", "bar_not_finite"),
+        ("BAD", "bar_not_positive"),
+        ("BAD", "bar_inconsistent"),
+    ]
+    assert rows[0].figures["close"] is None
+    assert rows[1].figures["low"] == -1.0
+    assert rig.hub.status()["refused"] == {
+        "bar_not_finite": 1,
+        "bar_not_positive": 1,
+        "bar_inconsistent": 2,
+    }
+    assert len(rig.around.notifier.alerts) == 3

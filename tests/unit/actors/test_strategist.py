@@ -44,7 +44,7 @@ class Gate:
         self.quotes += [seen.quote for seen in signals]
         return now + timedelta(minutes=5)
 
-    def sweep(self, now: datetime) -> datetime | None:
+    def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
         raise AssertionError("the strategist never sweeps")
 
 
