@@ -41,6 +41,13 @@ class GateLink(Protocol):
         """
         ...
 
+    def review(self, quotes: Sequence[Quote], now: datetime) -> list[str]:
+        """Act on the scores of what is held overnight, once a session.
+
+        The symbols that are to be left now: their monitors must look again.
+        """
+        ...
+
 
 class StrategistLink(Protocol):
     """The strategist."""

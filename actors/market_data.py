@@ -97,6 +97,8 @@ class MarketDataHub:
         Told of every event's time.
     monotonic : Callable[[], float]
         Seconds of a clock that never goes back; paces the recording.
+    acts_on_scores : bool
+        Let the gate act on the scores of what is held, once a session.
     retry_s : float
         Wait between attempts while the store is away, in seconds.
     """
@@ -120,6 +122,7 @@ class MarketDataHub:
         now: Callable[[], datetime],
         advance: Callable[[datetime], None],
         monotonic: Callable[[], float],
+        acts_on_scores: bool = False,
         retry_s: float = 1.0,
     ) -> None:
         self._store = store
@@ -163,6 +166,9 @@ class MarketDataHub:
         self._closed: date | None = None
         self._decided: date | None = None
         self._sweep_at: datetime | None = None
+        self._acts_on_scores = acts_on_scores
+        self._reviewed: date | None = None
+        self._to_leave: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._decide_ok = True
         self._is_repair_due = False
         self._retry_s = retry_s
@@ -423,6 +429,8 @@ class MarketDataHub:
             self._open_day(session, now)
         self._wake_monitors(now)
         self._hand_on(session, now)
+        while not self._to_leave.empty():
+            self._changed(self._to_leave.get(), now)
         if session is not None and now >= session.close + AFTER_CLOSE:
             self._close_day(session, now)
 
@@ -475,6 +483,7 @@ class MarketDataHub:
         # A sweep that waits its turn already does for this one too.
         is_free = self._is_lockstep or self._decisions.empty()
         due = is_free and self._sweep_at is not None and now >= self._sweep_at
+        due |= is_free and self._acts_on_scores and self._reviewed != eastern_date(now)
         if wants or (in_session and due):
             work = (self._bars if wants else [], list(self._quotes.values()), now)
             if self._is_lockstep:
@@ -563,6 +572,10 @@ class MarketDataHub:
     def _decide(self, bars: list[Bar], quotes: list[Quote], now: datetime) -> None:
         if self._sweep_at is not None and now >= self._sweep_at:
             self._sweep_at = self._gate.sweep(quotes, now)
+        if self._acts_on_scores and self._reviewed != eastern_date(now):
+            for symbol in self._gate.review(quotes, now):
+                self._to_leave.put(symbol)
+            self._reviewed = eastern_date(now)
         if bars:
             due = self._strategist.on_minute(bars, quotes, now)
             self._sweep_at = due if due is not None else self._sweep_at

@@ -104,6 +104,7 @@ class PositionMonitor:
         self._position: Position | None = None
         self._resting: list[BrokerOrder] | None = None
         self._attempts: dict[tuple[str, Role], int] = {}
+        self._scored_out: bool | None = None
         self._gateway = OrderGateway(
             store=store, broker=broker, desk=desk, holder=monitor_name(symbol), sleep=sleep
         )
@@ -128,9 +129,23 @@ class PositionMonitor:
                 self._finish(now)
                 return None
             reason = exit_reason(position, quote, now) or self._exiting
+            if reason is ExitReason.TIME and self._is_scored_out(position):
+                reason = ExitReason.SCORE
             if reason is not None and quote is not None:
                 self._exit(position, reason, quote, now)
             return self._band(position)
+
+    def _is_scored_out(self, position: Position) -> bool:
+        """Whether its time is up because of its score; asked of the store but once."""
+        if self._scored_out is None:
+            rows = self._store.decisions(
+                start=position.opened_at,
+                symbol=self._symbol,
+                kind=DecisionKind.SCORE,
+                limit=None,
+            )
+            self._scored_out = any(row.decision.verdict is Verdict.TAKEN for row in rows)
+        return self._scored_out
 
     def on_split(self, ratio: Decimal, now: datetime) -> WatchBand | None:
         """See `MonitorsLink.on_split`. Repeated on the same day it changes nothing."""
@@ -421,6 +436,7 @@ class PositionMonitor:
         """The position is closed: nothing of ours may keep selling."""
         self._position = self._resting = None
         self._attempts.clear()
+        self._scored_out = None
         self._exiting = self._exit_sent = None
         if any(r.intent.side is Side.SELL for r in self._store.open_orders(self._symbol)):
             self._cancel_sells(now)

@@ -19,6 +19,7 @@ from actors.equity_watch import EquityWatch
 from actors.links import SignalSeen
 from actors.order_gateway import OrderGateway
 from actors.refusals import Refusals
+from actors.score_review import ScoreReview
 from actors.working_entries import WorkingEntries
 from greenlight.domain.audit import (
     Decision,
@@ -89,6 +90,8 @@ class RiskGate:
         How long an entry rests, and how often it is priced again.
     forecast : Forecast
         Where the expected volatility comes from.
+    scored : Sequence[str] | None
+        The universe that scores are acted upon in; None: they are not.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class RiskGate:
         now: datetime,
         sleep: Sleep,
         forecast: Forecast = no_forecast,
+        scored: Sequence[str] | None = None,
     ) -> None:
         self._store = store
         self._broker = broker
@@ -124,6 +128,16 @@ class RiskGate:
             store=store, gateway=self._gateway, desk=desk, policy=execution, limits=limits
         )
         self._working.settle_all(now)
+        self._scores = None
+        if scored is not None:
+            self._scores = ScoreReview(
+                store=store,
+                history=self._history,
+                desk=desk,
+                symbols=scored,
+                sectors=sectors,
+                limits=limits,
+            )
 
     def ping(self) -> str:
         """Answer, as proof of life."""
@@ -143,6 +157,11 @@ class RiskGate:
             if session_at(now) is None:
                 self._refusals.close(now)
             return self._working.next_look(now)
+
+    def review(self, quotes: Sequence[Quote], now: datetime) -> list[str]:
+        """See `GateLink.review`."""
+        with self._turn:
+            return [] if self._scores is None else self._scores.act(quotes, now)
 
     # -- one signal
     def _judge_one(self, seen: SignalSeen, now: datetime) -> None:

@@ -35,7 +35,8 @@ def review(as_json: cli_facts.JsonFlag = False) -> None:
     """Review the portfolio: what it is worth, what it earned, what needs attention.
 
     Every position is scored HOLD, ADD, TRIM or EXIT with the contribution of
-    each input, the most urgent first. The desk does not act on scores.
+    each input, the most urgent first. The desk acts on an EXIT only where
+    GREENLIGHT_ACT_ON_SCORES is on.
     """
     settings = load_settings()
     with cli_facts.open_store(settings) as store:

@@ -147,6 +147,11 @@ class RemoteGate:
         result: datetime | None = self._actor.call("sweep", quotes, now)
         return result
 
+    def review(self, quotes: Sequence[Quote], now: datetime) -> list[str]:
+        """See `GateLink.review`."""
+        result: list[str] = self._actor.call("review", quotes, now)
+        return result
+
 
 class RemoteStrategist:
     """`StrategistLink` over Ray."""

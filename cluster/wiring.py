@@ -137,6 +137,7 @@ def build_gate(config: DeskConfig) -> RiskGate:
             limits=settings.limits(),
             sectors=sector_table() | settings.sectors,
             execution=settings.entry_policy(),
+            scored=config.symbols if settings.act_on_scores else None,
             now=_last_instant(config),
             sleep=time.sleep,
         )
@@ -225,6 +226,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
     )
     from greenlight.adapters.alpaca_data import AlpacaStreams
 
+    settings = _settings(config)
     clock: Any = EventClock(_last_instant(config)) if config.is_replay else SystemClock()
     return MarketDataHub(
         store=build_store(config),
@@ -246,7 +248,8 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         recorder=RemoteRecorder(RemoteActor("recorder")),
         notifier=ConsoleNotifier(),
         desk=config.desk,
-        limits=_settings(config).limits(),
+        limits=settings.limits(),
+        acts_on_scores=settings.act_on_scores,
         is_lockstep=config.control_url is not None,
         every_minute=config.wants_minutes,
         now=clock.now,

@@ -308,6 +308,10 @@ class Store(Protocol):
         """Replace quantity, stop and target of an open position (a split)."""
         ...
 
+    def leave_by(self, position: Position, exit_by: datetime, decision: Decision) -> bool:
+        """Set when an open position is to be left, and nothing else of it."""
+        ...
+
     def position(self, symbol: str) -> Position | None:
         """The open position of a symbol."""
         ...

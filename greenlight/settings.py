@@ -50,6 +50,7 @@ _DECISIVE: Final = (
     "entry_timeout_s",
     "entry_reprices",
     "entry_reprice_after_s",
+    "act_on_scores",
     "sectors",
 )
 """The settings that a decision depends on, besides the limits."""
@@ -291,6 +292,10 @@ class Settings(BaseSettings):
         gt=0,
         le=100,
         description="How far above an entry's first limit it may be repriced (ours).",
+    )
+    act_on_scores: bool = Field(
+        default=False,
+        description="Leave a position whose score says EXIT, once a session at the open.",
     )
     request_deadline_s: float = Field(
         default=5, gt=0, le=60, description="Longest wait for the broker; alpaca-py has none."

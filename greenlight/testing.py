@@ -373,6 +373,17 @@ class FakeStore:
             self._positions[position.position_id] = position
             return True
 
+    def leave_by(self, position: Position, exit_by: datetime, decision: Decision) -> bool:
+        """Set when an open position is to be left; False as in `adjust_position`."""
+        with self._turn():
+            held = self._open(position.symbol)
+            if held is None or held.position_id != position.position_id:
+                return False
+            if not self._append(decision):
+                return False
+            self._positions[held.position_id] = replace(held, exit_by=exit_by)
+            return True
+
     def position(self, symbol: str) -> Position | None:
         """The open position of a symbol."""
         with self._turn():

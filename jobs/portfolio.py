@@ -6,25 +6,21 @@ functions; nothing is written.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
 from typing import Final
 
 from greenlight.domain.market import Bar, Unavailable, eastern_date
-from greenlight.domain.portfolio import UNKNOWN_SECTOR, Holding, Portfolio, review
-from greenlight.domain.scoring import Score, ScoreInputs, by_urgency, month_return, score
+from greenlight.domain.portfolio import Holding, Portfolio, review
+from greenlight.domain.scoring import Score, score_holdings
 from greenlight.ports import Store
 
 WINDOW: Final = timedelta(days=45)
 """Thirty sessions of bars: a month of momentum and some to spare."""
 _FORECAST_KEPT: Final = timedelta(days=7)
 """An older forecast says nothing of the days to come."""
-_SESSIONS_A_YEAR: Final = 252
-_MIN_RETURNS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,34 +78,16 @@ def review_portfolio(
     forecasts = {
         made.symbol: made.vol_frac_ann for made in store.latest_forecasts(now - _FORECAST_KEPT, now)
     }
-    months = {symbol: month_return(days) for symbol, days in closes.items()}
-    gains = {s: gain for s, gain in months.items() if not isinstance(gain, Unavailable)}
-    scores: list[Score] = []
-    unscored: dict[str, str] = {}
-    for holding in portfolio.holdings:
-        found = score(
-            ScoreInputs(
-                symbol=holding.symbol,
-                closes=closes[holding.symbol],
-                sector_returns_frac=[
-                    gain
-                    for symbol, gain in gains.items()
-                    if sectors.get(symbol, UNKNOWN_SECTOR) == holding.sector
-                ],
-                universe_returns_frac=list(gains.values()),
-                weight_frac=_weight(holding, portfolio.equity_usd),
-                max_weight_frac=max_weight_frac,
-                forecast_vol_ann=forecasts.get(holding.symbol),
-                usual_vol_ann=_realised_vol_ann(closes[holding.symbol]),
-            )
-        )
-        if isinstance(found, Unavailable):
-            unscored[holding.symbol] = found.reason
-        else:
-            scores.append(found)
+    scores, unscored = score_holdings(
+        {h.symbol: _weight(h, portfolio.equity_usd) for h in portfolio.holdings},
+        closes=closes,
+        sectors=sectors,
+        forecasts_vol_ann=forecasts,
+        max_weight_frac=max_weight_frac,
+    )
     return ReviewedPortfolio(
         portfolio=portfolio,
-        scores=tuple(by_urgency(scores)),
+        scores=tuple(scores),
         unscored=unscored,
         cash_off_usd=_cash_off(store, cash, now),
     )
@@ -124,15 +102,6 @@ def _weight(holding: Holding, equity_usd: Decimal | None) -> float | None:
     if holding.marked_usd is None or not equity_usd:
         return None
     return float(holding.marked_usd / equity_usd)
-
-
-def _realised_vol_ann(closes: Sequence[float]) -> float | None:
-    if len(closes) <= _MIN_RETURNS or min(closes) <= 0:
-        return None
-    steps = [math.log(b) - math.log(a) for a, b in pairwise(closes)]
-    mean = sum(steps) / len(steps)
-    variance = sum((step - mean) ** 2 for step in steps) / (len(steps) - 1)
-    return math.sqrt(_SESSIONS_A_YEAR * variance)
 
 
 def _cash_off(store: Store, cash: Decimal, now: datetime) -> Decimal | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -141,6 +141,8 @@ class LocalStrategist:
 class LocalGate:
     def __init__(self) -> None:
         self.sweeps: list[datetime] = []
+        self.reviews: list[datetime] = []
+        self.on_review: Callable[[datetime], list[str]] = lambda _: []
 
     def judge(self, signals: Sequence[Any], now: datetime) -> datetime | None:
         raise AssertionError("market data never judges")
@@ -148,6 +150,10 @@ class LocalGate:
     def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
         self.sweeps.append(now)
         return None
+
+    def review(self, quotes: Sequence[Quote], now: datetime) -> list[str]:
+        self.reviews.append(now)
+        return self.on_review(now)
 
 
 class LocalRecorder:
@@ -180,7 +186,13 @@ class LocalRecorder:
 class Rig:
     """A hub in lockstep with everything around it."""
 
-    def __init__(self, *, is_lockstep: bool = True, every_minute: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        is_lockstep: bool = True,
+        every_minute: bool = False,
+        acts_on_scores: bool = False,
+    ) -> None:
         self.around = Surroundings(store=FlakyStore())
         self.store: FlakyStore = self.around.store  # type: ignore[assignment]
         self.broker = self.around.broker
@@ -191,6 +203,7 @@ class Rig:
         self.gate = LocalGate()
         self.recorder = LocalRecorder(self.around)
         self._is_lockstep, self._every_minute = is_lockstep, every_minute
+        self._acts_on_scores = acts_on_scores
         self._seq = 0
         self._second = 0.0
 
@@ -216,6 +229,7 @@ class Rig:
             now=self.around.clock.now,
             advance=self.around.clock.set,
             monotonic=self._monotonic,
+            acts_on_scores=self._acts_on_scores,
             retry_s=0.0,
         )
         return self.hub

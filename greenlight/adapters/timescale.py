@@ -275,15 +275,13 @@ class TimescaleStore:
         False, and nothing changed, where the decision was recorded before or
         the position is not open.
         """
-        with self._transaction() as connection:
-            self._run(connection, "lock_symbol", {"symbol": position.symbol})
-            row = self._one(connection, "lock_position", symbol=position.symbol)
-            if row is None or rows.position_of(row).position_id != position.position_id:
-                return False
-            if not self._append(connection, decision):
-                return False
-            self._run(connection, "update_position", rows.position_values(position))
-            return True
+        values = rows.position_values(position)
+        return self._decide_position(position, decision, "update_position", values)
+
+    def leave_by(self, position: Position, exit_by: datetime, decision: Decision) -> bool:
+        """Set when an open position is to be left; False as in `adjust_position`."""
+        values = {"position_id": position.position_id, "exit_by": exit_by}
+        return self._decide_position(position, decision, "leave_by", values)
 
     def position(self, symbol: str) -> Position | None:
         """The open position of a symbol."""
@@ -575,6 +573,20 @@ class TimescaleStore:
         plan = self._plan(connection, record.intent)
         taken = self._run(connection, "position_ids", {"position_id": plan.decision_id}).fetchall()
         return ledger.renamed(plan, {row[0] for row in taken})
+
+    def _decide_position(
+        self, position: Position, decision: Decision, query: str, values: Mapping[str, Any]
+    ) -> bool:
+        """Record a decision about an open position and carry it out, once."""
+        with self._transaction() as connection:
+            self._run(connection, "lock_symbol", {"symbol": position.symbol})
+            row = self._one(connection, "lock_position", symbol=position.symbol)
+            if row is None or rows.position_of(row).position_id != position.position_id:
+                return False
+            if not self._append(connection, decision):
+                return False
+            self._run(connection, query, values)
+            return True
 
     def _close(
         self, connection: Connection, position: Position, record: OrderRecord | None

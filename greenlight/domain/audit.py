@@ -40,6 +40,8 @@ class DecisionKind(StrEnum):
     REPRICE = "reprice"
     """A resting entry's limit changed."""
     CANCEL = "cancel"
+    SCORE = "score"
+    """What a position's score asked for."""
     HALT = "halt"
     RESUME = "resume"
     ADOPT = "adopt"

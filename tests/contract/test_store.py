@@ -504,6 +504,26 @@ def test_adjust_position_when_split_then_quantity_and_prices_once(store: Store) 
     assert store.decisions()[-1].decision == why
 
 
+def test_leave_by_when_open_then_the_time_alone_changes_and_once(store: Store) -> None:
+    open_position(store)
+    before = store.position("AAPL")
+    assert before is not None
+    why = decision("d-score", kind=DecisionKind.SCORE, at=minute(3), figures={"score": -0.7})
+    # What was read may be old; a fill since then stays booked.
+    store.book_fill(fill("o-theirs", side=Side.SELL, qty=4, at=minute(2)), FREE)
+    assert store.leave_by(before, minute(3), why)
+    after = store.position("AAPL")
+    assert after is not None
+    assert (after.qty, after.exit_by) == (6, minute(3))
+    assert not store.leave_by(before, minute(9), why)
+    assert store.position("AAPL") == after
+    assert store.decisions()[-1].decision == why
+    store.book_fill(fill("o-theirs-2", side=Side.SELL, qty=6, at=minute(4)), FREE)
+    late = decision("d-late", kind=DecisionKind.SCORE, figures={})
+    assert not store.leave_by(before, minute(5), late)
+    assert store.decisions()[-1].decision == why
+
+
 def test_adjust_position_when_it_is_not_open_then_false_and_no_decision(store: Store) -> None:
     open_position(store)
     held = store.position("AAPL")

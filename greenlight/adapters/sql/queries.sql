@@ -170,6 +170,10 @@ UPDATE positions SET qty = %(qty)s, cost_usd = %(cost_usd)s, realized_usd = %(re
                      closed_at = %(closed_at)s
 WHERE position_id = %(position_id)s;
 
+-- name: leave_by
+-- When an open position is to be left; fills that are being booked are not undone.
+UPDATE positions SET exit_by = %(exit_by)s WHERE position_id = %(position_id)s;
+
 -- name: position_fills
 -- All fills of a position with their fees, in the order of booking.
 SELECT execution_id, order_id, client_order_id, symbol, side, qty, price, cum_qty, at, fees_usd,

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import pytest
 
-from greenlight.domain.audit import DecisionKind
+from greenlight.domain.audit import Decision, DecisionKind, Verdict
 from greenlight.domain.market import Split, Tick
 from greenlight.domain.orders import Execution, OrderStatus, Role, Side
 from greenlight.ports import (
@@ -577,3 +577,48 @@ def test_take_bars_when_one_cannot_be_true_then_refused_with_a_row_and_handed_to
         "bar_inconsistent": 2,
     }
     assert len(rig.around.notifier.alerts) == 3
+
+
+def test_conclude_when_scores_are_acted_upon_then_reviewed_once_a_session_and_left(
+    start: Start,
+) -> None:
+    rig = Rig(acts_on_scores=True)
+    updates = fill_entry(rig)
+    start(rig)
+    rig.push(*updates)
+
+    def leave(now: datetime) -> list[str]:
+        position = rig.store.position("AAPL")
+        assert position is not None
+        why = Decision(
+            decision_id=f"score-{now:%d}",
+            at=now,
+            kind=DecisionKind.SCORE,
+            verdict=Verdict.TAKEN,
+            symbol="AAPL",
+            strategy=position.strategy,
+            reason="score",
+            figures={},
+        )
+        rig.store.leave_by(position, now, why)
+        return ["AAPL"]
+
+    rig.gate.on_review = leave
+    for minute in (1, 2):
+        rig.step(quote(100.0 + minute / 100, at=later(60 * minute)), at=later(60 * minute))
+    assert rig.gate.reviews == [later(60)]
+    # Its band was drawn anew in the first minute; in the second it left.
+    (row,) = rig.around.decisions(DecisionKind.EXIT)
+    assert (row.at, row.reason, row.figures["exit_reason"]) == (later(120), "score", "score")
+    (order,) = rig.broker.live("AAPL", Side.SELL)
+    assert (order.qty, order.limit_price) == (10, Decimal("99.81"))
+    tomorrow = T0 + timedelta(days=1)
+    rig.gate.on_review = lambda _: []
+    rig.step(quote(100.0, at=tomorrow), at=tomorrow)
+    assert rig.gate.reviews == [later(60), tomorrow]
+
+
+def test_conclude_when_scores_are_only_shown_then_never_reviewed(start: Start) -> None:
+    rig = start()
+    rig.step(quote(100.0, at=later(60)), at=later(60))
+    assert rig.gate.reviews == []

@@ -174,6 +174,7 @@ def test_change_when_loaded_then_frozen() -> None:
         {"entry_reprices": 1},
         {"entry_reprice_after_s": 30.0},
         {"entry_chase_bps": 10.0},
+        {"act_on_scores": True},
     ],
 )
 def test_fingerprint_when_a_decisive_setting_changes_then_another(
