@@ -18,11 +18,10 @@ from greenlight.domain.market import Bar, Unavailable, eastern_date
 from greenlight.domain.portfolio import UNKNOWN_SECTOR, Holding, Portfolio, review
 from greenlight.domain.scoring import Score, ScoreInputs, by_urgency, month_return, score
 from greenlight.ports import Store
+from jobs.forecasts import ExpectedVolatility
 
 WINDOW: Final = timedelta(days=45)
 """Thirty sessions of bars: a month of momentum and some to spare."""
-_FORECAST_KEPT: Final = timedelta(days=7)
-"""An older forecast says nothing of the days to come."""
 _SESSIONS_A_YEAR: Final = 252
 _MIN_RETURNS: Final = 20
 
@@ -79,9 +78,7 @@ def review_portfolio(
         prices_usd=prices,
         sectors=sectors,
     )
-    forecasts = {
-        made.symbol: made.vol_frac_ann for made in store.latest_forecasts(now - _FORECAST_KEPT, now)
-    }
+    expected = ExpectedVolatility(store)
     months = {symbol: month_return(days) for symbol, days in closes.items()}
     gains = {s: gain for s, gain in months.items() if not isinstance(gain, Unavailable)}
     scores: list[Score] = []
@@ -99,7 +96,7 @@ def review_portfolio(
                 universe_returns_frac=list(gains.values()),
                 weight_frac=_weight(holding, portfolio.equity_usd),
                 max_weight_frac=max_weight_frac,
-                forecast_vol_ann=forecasts.get(holding.symbol),
+                forecast_vol_ann=_known(expected(holding.symbol, now)),
                 usual_vol_ann=_realised_vol_ann(closes[holding.symbol]),
             )
         )
@@ -118,6 +115,10 @@ def review_portfolio(
 def _daily_closes(bars: Sequence[Bar]) -> list[float]:
     """The last minute's close of each day, oldest first."""
     return list({eastern_date(bar.start): bar.close for bar in bars}.values())
+
+
+def _known(value: float | Unavailable) -> float | None:
+    return None if isinstance(value, Unavailable) else value
 
 
 def _weight(holding: Holding, equity_usd: Decimal | None) -> float | None:

@@ -177,6 +177,14 @@ class LocalRecorder:
         self._plain.close_session(now)
 
 
+class LocalNightly:
+    def __init__(self) -> None:
+        self.closed: list[datetime] = []
+
+    def close_session(self, now: datetime) -> None:
+        self.closed.append(now)
+
+
 class Rig:
     """A hub in lockstep with everything around it."""
 
@@ -190,6 +198,7 @@ class Rig:
         self.strategist = LocalStrategist()
         self.gate = LocalGate()
         self.recorder = LocalRecorder(self.around)
+        self.nightly = LocalNightly()
         self._is_lockstep, self._every_minute = is_lockstep, every_minute
         self._seq = 0
         self._second = 0.0
@@ -208,6 +217,7 @@ class Rig:
             gate=self.gate,
             monitors=self.monitors,
             recorder=self.recorder,
+            nightly=self.nightly,
             notifier=self.around.notifier,
             desk=DESK,
             limits=RiskLimits(),
