@@ -117,3 +117,11 @@ class RecorderLink(Protocol):
     def close_session(self, now: datetime) -> None:
         """Store the broker's equity and the readiness evaluation after a session."""
         ...
+
+
+class NightlyLink(Protocol):
+    """The nightly work."""
+
+    def close_session(self, now: datetime) -> None:
+        """A session is closed: forecast. A lockstep replay waits for it, nothing else does."""
+        ...

@@ -22,6 +22,7 @@ from actors.equity_watch import EquityWatch
 from actors.links import (
     GateLink,
     MonitorsLink,
+    NightlyLink,
     RecordBatch,
     RecorderLink,
     StrategistLink,
@@ -114,6 +115,7 @@ class MarketDataHub:
         gate: GateLink,
         monitors: MonitorsLink,
         recorder: RecorderLink,
+        nightly: NightlyLink,
         notifier: Notifier,
         desk: str,
         limits: RiskLimits,
@@ -133,6 +135,7 @@ class MarketDataHub:
         self._gate = gate
         self._monitors = monitors
         self._recorder = recorder
+        self._nightly = nightly
         self._notifier = notifier
         self._is_lockstep = is_lockstep
         self._every_minute = every_minute
@@ -566,6 +569,7 @@ class MarketDataHub:
         self._refusals.close(now)
         self._record(flush=True)
         self._recorder.close_session(now)
+        self._nightly.close_session(now)
         self._closed = session.day
 
     # -- the decide lane

@@ -137,6 +137,7 @@ class RiskGate:
                 symbols=scored,
                 sectors=sectors,
                 limits=limits,
+                forecast=forecast,
             )
 
     def ping(self) -> str:

@@ -13,8 +13,8 @@ while the pair is made anew, and is refused for that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import accumulate
 from typing import Final
@@ -34,8 +34,6 @@ from greenlight.domain.positions import Position
 from greenlight.domain.scoring import Action, Score, score_holdings
 from greenlight.ports import Store
 
-_FORECAST_KEPT: Final = timedelta(days=7)
-"""An older forecast says nothing of the days to come."""
 _VERDICTS: Final = {
     Action.EXIT: (Verdict.TAKEN, "score"),
     Action.TRIM: (Verdict.REFUSED, "trim_would_uncover"),
@@ -51,6 +49,8 @@ class ScoreReview:
     ----------
     symbols : Sequence[str]
         The universe that sectors are compared in; what is held is added.
+    forecast : Callable[[str, datetime], float | Unavailable]
+        A symbol's expected volatility a year as a fraction; the gate's.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class ScoreReview:
         symbols: Sequence[str],
         sectors: Mapping[str, str],
         limits: RiskLimits,
+        forecast: Callable[[str, datetime], float | Unavailable],
     ) -> None:
         self._store = store
         self._history = history
@@ -69,6 +70,7 @@ class ScoreReview:
         self._symbols = tuple(symbols)
         self._sectors = dict(sectors)
         self._limits = limits
+        self._forecast = forecast
 
     def act(self, quotes: Sequence[Quote], now: datetime) -> list[str]:
         """Decide on every position from before this session; the symbols that are to be left.
@@ -107,12 +109,14 @@ class ScoreReview:
             symbol: [] if isinstance(found, Unavailable) else _closes(found)
             for symbol, found in self._history.returns(universe, now).items()
         }
-        made = self._store.latest_forecasts(now - _FORECAST_KEPT, now)
+        expected = {p.symbol: self._forecast(p.symbol, now) for p in positions}
         scores, unscored = score_holdings(
             self._weights(positions, quotes),
             closes=closes,
             sectors=self._sectors,
-            forecasts_vol_ann={row.symbol: row.vol_frac_ann for row in made},
+            forecasts_vol_ann={
+                s: vol for s, vol in expected.items() if not isinstance(vol, Unavailable)
+            },
             max_weight_frac=self._limits.max_weight_frac,
         )
         return {score.symbol: score for score in scores}, unscored

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cluster import cli_facts, cli_halts, cli_review, doctor, new_strategy
+from cluster import cli_facts, cli_halts, cli_review, cli_volatility, doctor, new_strategy
 from cluster.desk_file import DeskFile
 from cluster.processes import StartError
 from greenlight.ports import SchemaError, StoreUnavailable
@@ -41,6 +41,7 @@ app.add_typer(data_app, name="data")
 cli_facts.register(app)
 cli_halts.register(app)
 cli_review.register(app)
+cli_volatility.register(app)
 new_strategy.register(app)
 
 console = Console()

@@ -116,6 +116,11 @@ class RemoteActor:
             )
             time.sleep(0.1)
 
+    def tell(self, method: str, *args: Any) -> None:
+        """Call and do not wait; while the actor is away the call is lost."""
+        with suppress(*_AWAY):
+            self._find().call.remote(method, *args)
+
     def _find(self) -> Any:
         try:
             return ray.get_actor(self._name, namespace=NAMESPACE)
@@ -208,6 +213,27 @@ class RemoteRecorder:
         """See `RecorderLink.close_session`."""
         self._finish()
         self._actor.call("close_session", now)
+
+
+class RemoteNightly:
+    """`NightlyLink` over Ray.
+
+    Parameters
+    ----------
+    is_lockstep : bool
+        Wait until the work is done.
+    """
+
+    def __init__(self, actor: RemoteActor, *, is_lockstep: bool) -> None:
+        self._actor = actor
+        self._is_lockstep = is_lockstep
+
+    def close_session(self, now: datetime) -> None:
+        """See `NightlyLink.close_session`."""
+        if self._is_lockstep:
+            self._actor.call("close_session", now)
+        else:
+            self._actor.tell("close_session", now)
 
 
 class RemoteMonitors:

@@ -24,6 +24,7 @@ from greenlight.ports import BrokerUnavailable, SentimentModel, Sleep, StoreUnav
 
 if TYPE_CHECKING:
     from actors.market_data import MarketDataHub
+    from actors.nightly import Nightly
     from actors.position_monitor import PositionMonitor
     from actors.recorder import Recorder
     from actors.risk_gate import RiskGate
@@ -125,11 +126,13 @@ def build_gate(config: DeskConfig) -> RiskGate:
     """The risk gate."""
     from actors.risk_gate import RiskGate
     from greenlight.adapters.sector_table import sector_table
+    from jobs.forecasts import ExpectedVolatility
 
     settings = _settings(config)
+    store = build_store(config)
     return insist(
         lambda: RiskGate(
-            store=build_store(config),
+            store=store,
             broker=build_broker(config),
             market_data=_market_data(config),
             notifier=ConsoleNotifier(),
@@ -138,6 +141,7 @@ def build_gate(config: DeskConfig) -> RiskGate:
             sectors=sector_table() | settings.sectors,
             execution=settings.entry_policy(),
             scored=config.symbols if settings.act_on_scores else None,
+            forecast=ExpectedVolatility(store),
             now=_last_instant(config),
             sleep=time.sleep,
         )
@@ -212,6 +216,25 @@ def build_recorder(config: DeskConfig) -> Recorder:
     )
 
 
+def build_nightly(config: DeskConfig) -> Nightly:
+    """The nightly work, its fits as Ray tasks."""
+    from actors.nightly import Nightly
+    from cluster.fanout import fan_out
+    from greenlight.domain.volatility import VolatilityPolicy
+    from jobs.volatility import Forecaster
+
+    return Nightly(
+        forecast=Forecaster(
+            store=build_store(config),
+            market_data=_market_data(config),
+            symbols=config.symbols,
+            policy=VolatilityPolicy(),
+            fan_out=fan_out,
+        ),
+        notifier=ConsoleNotifier(),
+    )
+
+
 def build_market_data(config: DeskConfig) -> MarketDataHub:
     """Market data with its streams and links."""
     from actors.market_data import MarketDataHub
@@ -221,12 +244,14 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         RemoteActor,
         RemoteGate,
         RemoteMonitors,
+        RemoteNightly,
         RemoteRecorder,
         RemoteStrategist,
     )
     from greenlight.adapters.alpaca_data import AlpacaStreams
 
     settings = _settings(config)
+    is_lockstep = config.control_url is not None
     clock: Any = EventClock(_last_instant(config)) if config.is_replay else SystemClock()
     return MarketDataHub(
         store=build_store(config),
@@ -246,11 +271,12 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         gate=RemoteGate(RemoteActor("risk-gate")),
         monitors=RemoteMonitors(monitor_name, lambda symbol: create_monitor(config, symbol)),
         recorder=RemoteRecorder(RemoteActor("recorder")),
+        nightly=RemoteNightly(RemoteActor("nightly"), is_lockstep=is_lockstep),
         notifier=ConsoleNotifier(),
         desk=config.desk,
         limits=settings.limits(),
         acts_on_scores=settings.act_on_scores,
-        is_lockstep=config.control_url is not None,
+        is_lockstep=is_lockstep,
         every_minute=config.wants_minutes,
         now=clock.now,
         advance=clock.advance if config.is_replay else lambda _: None,

@@ -21,8 +21,8 @@ from greenlight.domain.positions import Position
 from greenlight.domain.readiness import Evaluation, ReadinessPolicy
 from greenlight.domain.trades import Trade
 from greenlight.ports import Cache, Coverage, Halt, SchemaError, Store, StoreUnavailable
+from jobs.forecasts import AgedForecast, current_forecasts
 from jobs.readiness import WINDOW, Evaluator, present
-from jobs.volatility import AgedForecast, current_forecasts
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,10 @@ from greenlight.domain.market import Bar, Unavailable, eastern_date
 from greenlight.domain.portfolio import Holding, Portfolio, review
 from greenlight.domain.scoring import Score, score_holdings
 from greenlight.ports import Store
+from jobs.forecasts import ExpectedVolatility
 
 WINDOW: Final = timedelta(days=45)
 """Thirty sessions of bars: a month of momentum and some to spare."""
-_FORECAST_KEPT: Final = timedelta(days=7)
-"""An older forecast says nothing of the days to come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +74,13 @@ def review_portfolio(
         prices_usd=prices,
         sectors=sectors,
     )
-    forecasts = {
-        made.symbol: made.vol_frac_ann for made in store.latest_forecasts(now - _FORECAST_KEPT, now)
-    }
+    expected = ExpectedVolatility(store)
+    found = {h.symbol: expected(h.symbol, now) for h in portfolio.holdings}
     scores, unscored = score_holdings(
         {h.symbol: _weight(h, portfolio.equity_usd) for h in portfolio.holdings},
         closes=closes,
         sectors=sectors,
-        forecasts_vol_ann=forecasts,
+        forecasts_vol_ann={s: v for s, v in found.items() if not isinstance(v, Unavailable)},
         max_weight_frac=max_weight_frac,
     )
     return ReviewedPortfolio(

@@ -183,6 +183,14 @@ class LocalRecorder:
         self._plain.close_session(now)
 
 
+class LocalNightly:
+    def __init__(self) -> None:
+        self.closed: list[datetime] = []
+
+    def close_session(self, now: datetime) -> None:
+        self.closed.append(now)
+
+
 class Rig:
     """A hub in lockstep with everything around it."""
 
@@ -202,6 +210,7 @@ class Rig:
         self.strategist = LocalStrategist()
         self.gate = LocalGate()
         self.recorder = LocalRecorder(self.around)
+        self.nightly = LocalNightly()
         self._is_lockstep, self._every_minute = is_lockstep, every_minute
         self._acts_on_scores = acts_on_scores
         self._seq = 0
@@ -221,6 +230,7 @@ class Rig:
             gate=self.gate,
             monitors=self.monitors,
             recorder=self.recorder,
+            nightly=self.nightly,
             notifier=self.around.notifier,
             desk=DESK,
             limits=RiskLimits(),

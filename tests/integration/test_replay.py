@@ -62,6 +62,19 @@ def test_replay_when_run_on_one_core_and_on_all_then_the_digests_are_equal(tmp_p
     )
     assert json.loads(printed.stdout)["decisions"] == all_cores["decisions"]
 
+    shown = subprocess.run(
+        [str(BIN), "--home", str(tmp_path / "one"), "--replay", "volatility", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    nightly = json.loads(shown.stdout)
+    assert [row["symbol"] for row in nightly["forecasts"]] == ["AAPL", "GOOG", "IBM", "MSFT"]
+    assert nightly["failed"] == {"FB": "history too short: 0 daily bars, 251 are needed"}
+    assert {row["through"] for row in nightly["forecasts"]} == {"2008-01-31"}
+    assert nightly["sessions_scored"] == 12
+
 
 @pytest.mark.shared_data
 def test_replay_when_quotes_are_real_then_every_fill_lies_inside_them(tmp_path: Path) -> None:

@@ -385,6 +385,7 @@ def test_close_day_when_five_minutes_after_the_bell_then_once(start: Start) -> N
     for minutes in (5, 6, 60):
         rig.step(at=CLOSE + timedelta(minutes=minutes), kind="close")
     assert rig.recorder.closed == [CLOSE + timedelta(minutes=5)]
+    assert rig.nightly.closed == rig.recorder.closed
     assert rig.strategist.saves == 1
     window = (T0, CLOSE + timedelta(hours=1))
     assert len(rig.store.equity(*window, "broker")) == 1

@@ -16,7 +16,6 @@ import pytest
 from actors.position_monitor import PositionMonitor
 from actors.risk_gate import RiskGate
 from greenlight.domain.audit import Decision, DecisionKind, Verdict
-from greenlight.domain.forecasts import Distribution, Model, VolatilityForecast
 from greenlight.domain.market import Bar
 from greenlight.testing_broker import FakeMarketData
 from tests.actor_cases import DESK, T0, Surroundings, later, quote
@@ -90,30 +89,13 @@ def test_review_when_the_score_says_otherwise_then_a_row_and_nothing_is_sent(
 ) -> None:
     around, desk = held(trend(daily), qty)
     if is_forecast:
-        around.store.write_forecasts([forecast()])
+        # Calmer than these closes were.
+        desk = reviewing(around, trend(daily), forecast=lambda _, __: 0.01)
     sent = len(around.broker.submitted)
     assert desk.review([quote(100.0)], T0) == []
     (row,) = rows(around)
     assert (row.figures["action"], row.verdict, row.reason) == (action, verdict, reason)
     assert len(around.broker.submitted) == sent
-
-
-def forecast() -> VolatilityForecast:
-    """Calmer than these closes were."""
-    return VolatilityForecast(
-        symbol="AAPL",
-        at=T0 - timedelta(hours=1),
-        through=DAYS[-1],
-        model=Model.GJR,
-        distribution=Distribution.STUDENT_T,
-        sigma_pct=(0.1,) * 5,
-        vol_frac_ann=0.01,
-        is_converged=True,
-        flags=(),
-        bic=1.0,
-        n_obs=1000,
-        params=(0.0,) * 6,
-    )
 
 
 def test_review_when_too_little_is_known_then_a_row_says_why() -> None:
