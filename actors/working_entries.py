@@ -21,6 +21,7 @@ from actors.order_gateway import OrderGateway
 from greenlight.domain.audit import Decision, DecisionKind, Figure, Verdict
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.execution import (
+    HALTED,
     Cancel,
     EntryPolicy,
     Reprice,
@@ -129,11 +130,15 @@ class WorkingEntries:
         return min(due, default=None)
 
     def sweep(self, quotes: Sequence[Quote], now: datetime) -> None:
-        """Price again what the market left behind, and cancel what rested too long."""
+        """Price again what the market left behind; cancel what rested too long, or in a halt."""
         by_symbol = {quote.symbol: quote for quote in quotes}
-        for entry in self._entries():
+        entries = self._entries()
+        is_halted = bool(entries) and bool(self._store.halts_in_force(now))
+        for entry in entries:
             quote = by_symbol.get(entry.first.intent.symbol)
             step = work_entry(self._working(entry), quote, self._policy, self._limits, now)
+            if is_halted:
+                step = Cancel(reason=HALTED)
             if isinstance(step, Cancel):
                 for record in entry.unfinished:
                     self._cancel(entry, record, step, now)

@@ -20,6 +20,8 @@ from greenlight.domain.orders import round_price
 LOOK_AGAIN: Final = timedelta(seconds=5)
 """A price that has not moved away is looked at again after this."""
 TIMEOUT: Final = "entry_timeout"
+HALTED: Final = "halted"
+"""Reasons of a cancel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,16 @@ def test_sweep_when_the_ask_moved_away_then_replaced_with_a_row(around: Surround
     assert {name: row.figures[name] for name in wanted} == wanted
 
 
+def test_sweep_when_halted_then_cancelled_though_there_is_time(around: Surroundings) -> None:
+    desk = rest(around)
+    around.store.halt(at=later(50), until=None, reason="by hand")
+    sweep(around, desk, 100)
+    assert not around.broker.open_orders("AAPL")
+    assert not around.decisions(DecisionKind.REPRICE)
+    (row,) = around.decisions(DecisionKind.CANCEL)
+    assert (row.reason, row.figures["rested_s"]) == ("halted", 100.0)
+
+
 def test_sweep_when_the_ask_runs_on_then_twice_at_most_and_cancelled_in_time(
     around: Surroundings,
 ) -> None:
@@ -134,7 +144,7 @@ def test_sweep_when_the_ask_is_near_or_out_of_reach_then_left_and_looked_at_agai
     desk = rest(around)
     assert sweep(around, desk, 100, ask) == later(105)
     assert len(around.broker.submitted) == 1
-    assert around.decisions(DecisionKind.REPRICE) == []
+    assert not around.decisions(DecisionKind.REPRICE)
 
 
 def test_sweep_when_there_is_no_quote_then_left(around: Surroundings) -> None:
@@ -341,4 +351,4 @@ def test_sweep_when_a_successor_lives_then_the_zombie_changes_nothing(
     sweep(around, zombie, 100)
     assert len(around.broker.submitted) == 1
     assert statuses(around) == [OrderStatus.WORKING]
-    assert around.decisions(DecisionKind.REPRICE) == []
+    assert not around.decisions(DecisionKind.REPRICE)
