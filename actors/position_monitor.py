@@ -16,7 +16,7 @@ import itertools
 import logging
 import threading
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -132,17 +132,17 @@ class PositionMonitor:
                 self._exit(position, reason, quote, now)
             return self._band(position)
 
-    def on_split(self, ratio: Decimal, now: datetime) -> WatchBand | None:
-        """See `MonitorsLink.on_split`. Repeated on the same day it changes nothing."""
+    def on_split(self, ex_date: date, ratio: Decimal, now: datetime) -> WatchBand | None:
+        """See `MonitorsLink.on_split`. Repeated, or told days later, it applies once."""
         with self._lock:
             position = self._store.position(self._symbol)
             if position is None:
                 self._finish(now)
                 return None
-            if eastern_date(position.opened_at) >= eastern_date(now):
+            if eastern_date(position.opened_at) >= ex_date:
                 # Bought after the split took effect.
                 return self._protect(None, now)
-            self._adjust(position, ratio, now)
+            self._adjust(position, ex_date, ratio, now)
             # Also where the split was applied before, by a life that ended half-way.
             if self._has_stale_stop():
                 self._cancel_sells(now)
@@ -154,14 +154,14 @@ class PositionMonitor:
             return self._protect(None, now)
 
     # -- splits
-    def _adjust(self, position: Position, ratio: Decimal, now: datetime) -> None:
-        """Apply a split to the ledger, once a day whoever asks how often."""
-        day = eastern_date(now).isoformat()
-        name = decision_id(self._desk, position.position_id, "split", day)
+    def _adjust(self, position: Position, ex_date: date, ratio: Decimal, now: datetime) -> None:
+        """Apply a split to the ledger, once whoever asks how often."""
+        name = decision_id(self._desk, position.position_id, "split", ex_date.isoformat())
         rows = self._store.decisions(start=position.opened_at, symbol=self._symbol, limit=None)
         if any(row.decision.decision_id == name for row in rows):
             return
         figures: dict[str, Figure] = {
+            "ex_date": ex_date.isoformat(),
             "ratio": str(ratio),
             "qty.before": position.qty,
             "stop_price.before": str(position.stop_price),

@@ -350,7 +350,7 @@ class Store(Protocol):
         ...
 
     def cash(self) -> Decimal | None:
-        """Start cash of the run's account plus fills and dividends, less fees; None before a run."""
+        """Start cash of the account plus fills and dividends, less fees; None before a run."""
         ...
 
     # -- evidence

@@ -154,8 +154,6 @@ def present_symbol(symbol: str, changes: Iterable[SymbolChange]) -> str:
     return symbol
 
 
-def present_symbols(
-    symbols: Iterable[str], changes: Sequence[SymbolChange]
-) -> tuple[str, ...]:
+def present_symbols(symbols: Iterable[str], changes: Sequence[SymbolChange]) -> tuple[str, ...]:
     """Symbols under their present names, each once, in their order."""
     return tuple(dict.fromkeys(present_symbol(symbol, changes) for symbol in symbols))
