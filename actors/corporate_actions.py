@@ -10,7 +10,7 @@ to repeat.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -21,6 +21,7 @@ from greenlight.domain.corporate_actions import (
     DividendPaid,
     dividend_decision,
     present_symbols,
+    split_decision,
     symbol_change_decision,
 )
 from greenlight.domain.market import Split, SymbolChange, eastern_date
@@ -30,7 +31,7 @@ from greenlight.ports import Broker, MarketData, Notifier, Store
 logger = logging.getLogger(__name__)
 
 LOOK_BACK: Final = timedelta(days=30)
-"""Symbol changes are looked for this far back; a desk that slept longer needs a person."""
+"""Symbol changes, and splits of what is not held, are looked for this far back."""
 _LATE: Final = timedelta(days=7)
 """A broker may book a payment so much later than it dates it."""
 _EARNED: Final = timedelta(days=120)
@@ -85,11 +86,16 @@ class CorporateActions:
     def apply(self, day: date, now: datetime) -> Followed:
         """Follow every symbol change and split that took effect up to a day's open."""
         changes, bands = self._follow_changes(day, now)
+        opened = {p.symbol: eastern_date(p.opened_at) for p in self._store.open_positions()}
         ex_dates: dict[str, date] = {}
-        for split in self._splits(day):
-            ratio = Decimal(repr(split.ratio))
-            bands[split.symbol] = self._monitors.on_split(split.symbol, split.ex_date, ratio, now)
-            ex_dates[split.symbol] = split.ex_date
+        for split in self._splits(opened, day):
+            symbol, ex_date = split.symbol, split.ex_date
+            if symbol in opened and opened[symbol] < ex_date:
+                ratio = Decimal(repr(split.ratio))
+                bands[symbol] = self._monitors.on_split(symbol, ex_date, ratio, now)
+                ex_dates[symbol] = ex_date
+            else:
+                self._store.record_decision(split_decision(self._desk, split, now))
         return Followed(bands=bands, ex_dates=ex_dates, changes=changes)
 
     def book_dividends(self, now: datetime) -> None:
@@ -108,14 +114,11 @@ class CorporateActions:
                 logger.info("dividend", extra={"action": "dividend", "symbol": paid.symbol})
 
     # -- inside
-    def _splits(self, day: date) -> list[Split]:
-        """Those since each held position was opened, also where they were applied before."""
-        opened = {p.symbol: eastern_date(p.opened_at) for p in self._store.open_positions()}
-        if not opened:
-            return []
-        found = self._market_data.splits(sorted(opened), min(opened.values()), day)
-        mine = [s for s in found if opened[s.symbol] < s.ex_date <= day]
-        return sorted(mine, key=lambda s: (s.ex_date, s.symbol))
+    def _splits(self, opened: Mapping[str, date], day: date) -> list[Split]:
+        """Those of the last weeks and since any position was opened, also where known before."""
+        first = min((day - LOOK_BACK, *opened.values()))
+        found = self._market_data.splits(sorted({*self.symbols, *opened}), first, day)
+        return sorted(found, key=lambda s: (s.ex_date, s.symbol))
 
     def _follow_changes(self, day: date, now: datetime) -> tuple[tuple[SymbolChange, ...], Bands]:
         held = {p.symbol for p in self._store.open_positions()}

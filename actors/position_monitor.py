@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from actors.order_gateway import OrderGateway
 from greenlight.domain.audit import Decision, DecisionKind, Figure, Verdict, instant_text
+from greenlight.domain.corporate_actions import SPLIT
 from greenlight.domain.market import Quote, eastern_date
 from greenlight.domain.orders import (
     Accepted,
@@ -156,7 +157,7 @@ class PositionMonitor:
     # -- splits
     def _adjust(self, position: Position, ex_date: date, ratio: Decimal, now: datetime) -> None:
         """Apply a split to the ledger, once whoever asks how often."""
-        name = decision_id(self._desk, position.position_id, "split", ex_date.isoformat())
+        name = decision_id(self._desk, position.position_id, SPLIT, ex_date.isoformat())
         rows = self._store.decisions(start=position.opened_at, symbol=self._symbol, limit=None)
         if any(row.decision.decision_id == name for row in rows):
             return
@@ -173,14 +174,14 @@ class PositionMonitor:
             verdict=Verdict.TAKEN,
             symbol=self._symbol,
             strategy=position.strategy,
-            reason="split",
+            reason=SPLIT,
             figures=figures,
         )
         try:
             after = apply_split(position, ratio)
         except ValueError as error:
             # Raising would hold up every other position; the resting pair stays.
-            reason = f"split: {error}"
+            reason = f"{SPLIT}: {error}"
             refused = replace(decision, verdict=Verdict.REFUSED, reason=reason)
             if self._store.record_decision(refused):
                 self._notifier.alert(f"{reason}; adjust the position by hand")

@@ -19,6 +19,8 @@ from greenlight.domain.market import Bar, Split, SymbolChange, eastern_date
 from greenlight.domain.orders import decision_id
 from greenlight.domain.positions import Position
 
+SPLIT = "split"
+"""Reason of the decision row of a split; a refused one says more after it."""
 DIVIDEND = "dividend"
 """Reason of the decision row of a payment."""
 SYMBOL_CHANGE = "symbol change"
@@ -87,6 +89,35 @@ def _in_shares_of(bar: Bar, splits: Sequence[Split], day: date) -> Bar:
         low=bar.low / factor,
         close=bar.close / factor,
         volume=round(bar.volume * factor),
+    )
+
+
+def split_decision(desk: str, split: Split, at: datetime) -> Decision:
+    """The decision row of a split of what is only watched: its history changes."""
+    day = split.ex_date.isoformat()
+    return Decision(
+        decision_id=decision_id(desk, SPLIT, split.symbol, day),
+        at=at,
+        kind=DecisionKind.ADJUST,
+        verdict=Verdict.TAKEN,
+        symbol=split.symbol,
+        strategy=None,
+        reason=SPLIT,
+        figures={"ex_date": day, "ratio": str(split.ratio), "qty": 0},
+    )
+
+
+def recorded_splits(decisions: Iterable[Decision]) -> tuple[Split, ...]:
+    """The splits that decision rows tell of, each once, by ex-date and symbol."""
+    found = {
+        (str(row.figures["ex_date"]), row.symbol): float(str(row.figures["ratio"]))
+        for row in decisions
+        if row.reason.startswith(SPLIT) and "ex_date" in row.figures and row.symbol is not None
+    }
+    return tuple(
+        Split(symbol=symbol, ex_date=date.fromisoformat(day), ratio=ratio)
+        for (day, symbol), ratio in sorted(found.items())
+        if symbol is not None
     )
 
 

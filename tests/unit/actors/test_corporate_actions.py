@@ -13,6 +13,7 @@ from decimal import Decimal
 import pytest
 
 from greenlight.domain.audit import DecisionKind
+from greenlight.domain.corporate_actions import recorded_splits
 from greenlight.domain.market import Split, SymbolChange
 from greenlight.domain.orders import Side
 from greenlight.ports import TradeStreamOpened
@@ -116,6 +117,21 @@ def test_split_when_the_broker_still_shows_yesterdays_quote_then_equity_is_not_m
     rig.stored_quotes()
     marks = rig.store.equity(PRE_OPEN, PRE_OPEN + timedelta(hours=6), "desk")
     assert [float(mark.equity_usd) for mark in marks] == [pytest.approx(100_001.7)]
+
+
+def test_split_when_only_watched_then_a_row_for_those_who_read_history() -> None:
+    rig = Rig()
+    hub = rig.start()
+    try:
+        rig.data.actions.append(SPLIT)
+        for day in range(3):
+            rig.step(at=PRE_OPEN + timedelta(days=day), kind="pre_open")
+    finally:
+        hub.stop()
+    rows = rig.around.decisions(DecisionKind.ADJUST)
+    assert recorded_splits(rows) == (SPLIT,)
+    assert len(rows) == 1
+    assert rig.monitors.asked == []
 
 
 # -- dividends

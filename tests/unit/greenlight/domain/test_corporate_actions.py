@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -14,7 +15,9 @@ from greenlight.domain.corporate_actions import (
     dividend_decision,
     present_symbol,
     present_symbols,
+    recorded_splits,
     split_adjusted,
+    split_decision,
     split_factor,
     symbol_change_decision,
     symbol_changes,
@@ -89,6 +92,22 @@ def test_dividend_decision_when_the_payment_comes_again_then_the_same_row() -> N
         "usd_a_share": "3.29",
         "position_id": "p",
     }
+
+
+def test_recorded_splits_when_told_twice_or_refused_then_each_once() -> None:
+    watched = split_decision("t", SPLIT, T0)
+    held = replace(watched, decision_id="held", figures={"ex_date": "2014-06-09", "ratio": "7.0"})
+    fraction = replace(
+        watched,
+        symbol="IBM",
+        reason="split: IBM: 7 x 1.5 is not whole shares",
+        figures={"ex_date": "2014-06-10", "ratio": "1.5"},
+    )
+    other = symbol_change_decision("t", SymbolChange(old="A", new="B", day=EX_DATE), None, T0)
+    assert recorded_splits([fraction, held, other, watched]) == (
+        SPLIT,
+        Split(symbol="IBM", ex_date=date(2014, 6, 10), ratio=1.5),
+    )
 
 
 def test_symbol_changes_when_read_from_their_rows_then_in_order_of_day() -> None:
