@@ -178,7 +178,7 @@ class MarketDataHub:
         self._decided: date | None = None
         self._sweep_at: datetime | None = None
         self._decide_ok = True
-        self._is_repair_due = False
+        self._is_repair_due = self._is_unpaid = False
         self._retry_s = retry_s
         self._steps = 0
 
@@ -401,10 +401,9 @@ class MarketDataHub:
         before = set(self._holdings) | set(self._bands)
         self._reload_positions()
         self._fill_in()
-        self._actions.book_dividends(now)
-        self._cash = self._store.cash()
         for symbol in sorted(before | set(self._holdings)):
             self._changed(symbol, now)
+        self._book_dividends(now)
         self._is_repair_due = False
 
     def _reload_positions(self) -> None:
@@ -438,12 +437,30 @@ class MarketDataHub:
     def _open_day(self, session: Session, now: datetime) -> None:
         if self._opened == session.day or not session.open - PRE_OPEN <= now < session.close:
             return
-        told = self._follow_actions(session.day, now)
+        try:
+            told = self._follow_actions(session.day, now)
+        except (BrokerUnavailable, BrokerRefused) as error:
+            if self._holdings:
+                # A stop from before a split would sell at once: no monitor acts till it is known.
+                raise
+            logger.error("no corporate actions: %s", error, extra={"action": "open_day"})
+            return
         for symbol in sorted(set(self._holdings) - told):
             self._keep_band(symbol, self._monitors.check(symbol, now))
-        self._actions.book_dividends(now)
+        self._book_dividends(now)
         self._reload_positions()
         self._opened = session.day
+
+    def _book_dividends(self, now: datetime) -> None:
+        """Nobody waits for a payment: where the broker is silent, the next minute asks again."""
+        self._is_unpaid = True
+        try:
+            self._actions.book_dividends(now)
+        except (BrokerUnavailable, BrokerRefused) as error:
+            logger.warning("no dividends: %s", error, extra={"action": "dividends"})
+            return
+        self._is_unpaid = False
+        self._cash = self._store.cash()
 
     def _follow_actions(self, day: date, now: datetime) -> set[str]:
         """Splits and symbol changes up to a day; the symbols whose monitors have looked."""
@@ -506,6 +523,8 @@ class MarketDataHub:
         in_session = session is not None and session.open < minute <= session.close
         if in_session and minute != self._minute:
             self._minute = minute
+            if self._is_unpaid:
+                self._book_dividends(now)
             if self._decide_ok:
                 # What happened at 14:31 proves the minute from 14:30.
                 beat = Heartbeat(component="desk", at=minute - timedelta(minutes=1))

@@ -13,10 +13,10 @@ from decimal import Decimal
 import pytest
 
 from greenlight.domain.audit import DecisionKind
-from greenlight.domain.corporate_actions import recorded_splits
+from greenlight.domain.corporate_actions import DividendPaid, recorded_splits
 from greenlight.domain.market import Split, SymbolChange
 from greenlight.domain.orders import Side
-from greenlight.ports import TradeStreamOpened
+from greenlight.ports import BrokerUnavailable, TradeStreamOpened
 from tests.actor_cases import later, quote
 from tests.hub_rig import Rig, assert_booked_and_covered, fill_entry, pairs
 
@@ -198,6 +198,64 @@ def test_dividend_when_the_store_fails_while_booking_then_tried_again_and_once(
     rig.step(at=PRE_OPEN, kind="pre_open")
     assert len(rig.store.dividends()) == 1
     assert rig.store.cash() == rig.broker.account().cash
+
+
+def test_dividend_when_the_broker_does_not_tell_then_nobody_waits_and_the_next_minute_asks(
+    held: Start,
+) -> None:
+    rig = held()
+    rig.around.clock.set(PRE_OPEN)
+    rig.broker.pay("AAPL", "0.82")
+    is_silent = [True]
+
+    def told(after: datetime) -> tuple[DividendPaid, ...]:
+        if is_silent[0]:
+            raise BrokerUnavailable("made to fail")
+        return tuple(rig.broker.payments)
+
+    rig.broker.dividends = told  # type: ignore[method-assign]
+    rig.step(at=PRE_OPEN, kind="pre_open")
+    rig.step(quote(94.0, at=OPENED), at=OPENED)
+    (left,) = rig.around.decisions(DecisionKind.EXIT)
+    assert left.reason == "stop"
+    is_silent[0] = False
+    rig.step(at=OPENED + timedelta(minutes=1))
+    assert [p.usd for p in rig.store.dividends()] == [Decimal("8.20")]
+
+
+# -- while announcements cannot be had
+
+
+def test_open_day_when_actions_cannot_be_known_then_no_monitor_acts_until_they_are(
+    held: Start,
+) -> None:
+    rig = held()
+    broker_splits(rig)
+    rig.data.up = False
+    step = rig.ready(OPENED)
+    # At a seventh of the price the old stop would sell everything.
+    rig.push(quote(14.3, at=OPENED), step)
+    with pytest.raises(TimeoutError):
+        rig.streams.wait_acknowledged(step.seq, timeout_s=0.3)
+    assert rig.around.decisions(DecisionKind.EXIT) == []
+    rig.data.up = True
+    rig.streams.wait_acknowledged(step.seq)
+    assert_booked_and_covered(rig, 70)
+    assert rig.around.decisions(DecisionKind.EXIT) == []
+
+
+def test_open_day_when_nothing_is_held_then_the_minutes_go_on_without_announcements() -> None:
+    rig = Rig()
+    hub = rig.start()
+    try:
+        rig.data.up = False
+        rig.step(at=OPENED)
+        rig.data.up = True
+        rig.data.actions.append(SPLIT)
+        rig.step(at=OPENED + timedelta(minutes=1))
+    finally:
+        hub.stop()
+    assert adjusted(rig) == ["split"]
 
 
 # -- symbol changes
