@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
@@ -80,8 +80,10 @@ class MonitorsLink(Protocol):
         """Quotes that left their bands: decide on exits, side by side."""
         ...
 
-    def on_split(self, symbol: str, ratio: Decimal, now: datetime) -> WatchBand | None:
-        """A split takes effect before the next open."""
+    def on_split(
+        self, symbol: str, ex_date: date, ratio: Decimal, now: datetime
+    ) -> WatchBand | None:
+        """A split took effect before the open of `ex_date`."""
         ...
 
     def check(self, symbol: str, now: datetime) -> WatchBand | None:

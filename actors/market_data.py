@@ -13,11 +13,12 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from actors.corporate_actions import CorporateActions
 from actors.equity_watch import EquityWatch
 from actors.links import (
     GateLink,
@@ -65,7 +66,7 @@ logger = logging.getLogger(__name__)
 
 OPTIONS: Final[dict[str, Any]] = {"name": "market-data", "num_cpus": 0.3, "max_concurrency": 2}
 PRE_OPEN: Final = timedelta(minutes=60)
-"""Splits are applied and orders checked this long before the open."""
+"""Corporate actions are applied and orders checked this long before the open."""
 AFTER_CLOSE: Final = timedelta(minutes=5)
 """A session is closed in the books this long after the bell."""
 STALE_AFTER: Final = timedelta(seconds=90)
@@ -86,6 +87,8 @@ class MarketDataHub:
     ----------
     desk : str
         Name of the desk, for its decisions.
+    symbols : Sequence[str]
+        The universe; its symbol changes are followed also where nothing is held.
     limits : RiskLimits
         Those on equity are watched every minute.
     is_lockstep : bool
@@ -126,6 +129,7 @@ class MarketDataHub:
         monotonic: Callable[[], float],
         acts_on_scores: bool = False,
         retry_s: float = 1.0,
+        symbols: Sequence[str] = (),
     ) -> None:
         self._store = store
         self._broker = broker
@@ -146,6 +150,16 @@ class MarketDataHub:
         self._seeded: set[str] = set()
         self._doubtful: dict[str, deque[Quote]] = {}
         self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
+        self._actions = CorporateActions(
+            store=store,
+            broker=broker,
+            market_data=market_data,
+            monitors=monitors,
+            notifier=notifier,
+            symbols=symbols,
+            desk=desk,
+        )
+        self._ex_dates: dict[str, date] = {}
         self._watch = EquityWatch(store=store, broker=None, notifier=notifier, limits=limits)
         self._bands: dict[str, WatchBand] = {}
         self._holdings: dict[str, int] = {}
@@ -166,6 +180,7 @@ class MarketDataHub:
         self._recorded_s = monotonic()
         self._minute: datetime | None = None
         self._opened: date | None = None
+        self._followed: date | None = None
         self._closed: date | None = None
         self._decided: date | None = None
         self._sweep_at: datetime | None = None
@@ -173,7 +188,7 @@ class MarketDataHub:
         self._reviewed: date | None = None
         self._to_leave: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._decide_ok = True
-        self._is_repair_due = False
+        self._is_repair_due = self._is_unpaid = False
         self._retry_s = retry_s
         self._steps = 0
 
@@ -389,6 +404,10 @@ class MarketDataHub:
             after = known[-1].at if known else None if run is None else run.started_at
         if after is not None:
             for fill in self._broker.executions(after - _FILL_MARGIN):
+                day = eastern_date(fill.at)
+                if self._followed is None or self._followed < day:
+                    # Its shares are those after that morning's split, under that morning's name.
+                    self._follow_actions(day, self._clock())
                 self._book(fill)
         for record in self._store.open_orders():
             if record.order_id is None:
@@ -410,6 +429,7 @@ class MarketDataHub:
         self._fill_in()
         for symbol in sorted(before | set(self._holdings)):
             self._changed(symbol, now)
+        self._book_dividends(now)
         self._is_repair_due = False
 
     def _reload_positions(self) -> None:
@@ -418,9 +438,14 @@ class MarketDataHub:
         unseen = sorted(set(self._holdings) - set(self._quotes))
         # Equity is marked with the last prices there are until the stream brings newer ones.
         for quote in self._market_data.latest_quotes(unseen).values():
-            if quote_refusal(quote, None) is None:
+            if quote_refusal(quote, None) is None and not self._is_before_split(quote):
                 self._quotes[quote.symbol] = quote
                 self._seeded.add(quote.symbol)
+
+    def _is_before_split(self, quote: Quote) -> bool:
+        """Whether a quote is for shares as they were, and says nothing about the price now."""
+        ex_date = self._ex_dates.get(quote.symbol)
+        return ex_date is not None and eastern_date(quote.at) < ex_date
 
     # -- a cycle's end
     def _conclude(self, now: datetime) -> None:
@@ -440,19 +465,44 @@ class MarketDataHub:
     def _open_day(self, session: Session, now: datetime) -> None:
         if self._opened == session.day or not session.open - PRE_OPEN <= now < session.close:
             return
-        if self._holdings:
-            splits = self._market_data.splits(sorted(self._holdings), session.day, session.day)
-            ratios = {split.symbol: Decimal(repr(split.ratio)) for split in splits}
-            for symbol in sorted(self._holdings):
-                if symbol in ratios:
-                    band = self._monitors.on_split(symbol, ratios[symbol], now)
-                    # Quotes from before the split say nothing about the price now.
-                    self._quotes.pop(symbol, None)
-                else:
-                    band = self._monitors.check(symbol, now)
-                self._keep_band(symbol, band)
-            self._reload_positions()
+        try:
+            told = self._follow_actions(session.day, now)
+        except (BrokerUnavailable, BrokerRefused) as error:
+            if self._holdings:
+                # A stop from before a split would sell at once: no monitor acts till it is known.
+                raise
+            logger.error("no corporate actions: %s", error, extra={"action": "open_day"})
+            return
+        for symbol in sorted(set(self._holdings) - told):
+            self._keep_band(symbol, self._monitors.check(symbol, now))
+        self._book_dividends(now)
+        self._reload_positions()
         self._opened = session.day
+
+    def _book_dividends(self, now: datetime) -> None:
+        """Nobody waits for a payment: where the broker is silent, the next minute asks again."""
+        self._is_unpaid = True
+        try:
+            self._actions.book_dividends(now)
+        except (BrokerUnavailable, BrokerRefused) as error:
+            logger.warning("no dividends: %s", error, extra={"action": "dividends"})
+            return
+        self._is_unpaid = False
+        self._cash = self._store.cash()
+
+    def _follow_actions(self, day: date, now: datetime) -> set[str]:
+        """Splits and symbol changes up to a day; the symbols whose monitors have looked."""
+        found = self._actions.apply(day, now)
+        self._ex_dates |= found.ex_dates
+        for change in found.changes:
+            self._streams.rename(change.old, change.new)
+            self._quotes.pop(change.old, None)
+        for symbol, band in found.bands.items():
+            self._keep_band(symbol, band)
+        self._quotes = {s: q for s, q in self._quotes.items() if not self._is_before_split(q)}
+        self._reload_positions()
+        self._followed = day
+        return set(found.bands)
 
     def _wake_monitors(self, now: datetime) -> None:
         session = session_on(eastern_date(now))
@@ -504,6 +554,8 @@ class MarketDataHub:
         in_session = session is not None and session.open < minute <= session.close
         if in_session and minute != self._minute:
             self._minute = minute
+            if self._is_unpaid:
+                self._book_dividends(now)
             if self._decide_ok:
                 # What happened at 14:31 proves the minute from 14:30.
                 beat = Heartbeat(component="desk", at=minute - timedelta(minutes=1))

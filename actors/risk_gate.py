@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from actors.daily_history import DailyHistory
@@ -29,6 +29,7 @@ from greenlight.domain.audit import (
     instant_text,
     known_figure,
 )
+from greenlight.domain.corporate_actions import symbol_changes
 from greenlight.domain.desk_state import DeskState, RiskLimits
 from greenlight.domain.execution import EntryPolicy
 from greenlight.domain.halts import EquityBase
@@ -115,6 +116,7 @@ class RiskGate:
         self._desk = desk
         self._limits = limits
         self._sectors = dict(sectors)
+        self._followed: date | None = None
         self._forecast = forecast
         self._history = DailyHistory(market_data)
         self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
@@ -206,8 +208,19 @@ class RiskGate:
         rows = self._store.decisions(start=signal.at, symbol=signal.symbol, limit=None)
         return any(row.decision.decision_id == name for row in rows)
 
+    def _follow_changes(self, day: date) -> None:
+        """Once a day: a company under a new symbol stays in its sector."""
+        if self._followed == day:
+            return
+        rows = self._store.decisions(kind=DecisionKind.ADJUST, limit=None)
+        for change in symbol_changes(row.decision for row in rows):
+            if change.old in self._sectors:
+                self._sectors[change.new] = self._sectors[change.old]
+        self._followed = day
+
     def _desk_state(self, seen: SignalSeen, now: datetime) -> DeskState:
         symbol, session = seen.signal.symbol, session_at(now)
+        self._follow_changes(eastern_date(now))
         positions, costs = self._store.open_positions(), self._working.costs()
         entries, account = costs.by_symbol, self._account()
         base = _UNKNOWN if session is None else self._watch.base(session)

@@ -5,6 +5,9 @@ remember is in the store after every session, and bars since then come from
 the broker's history, so a strategist that died goes on as if it had not. A
 repeated minute gives the same signals, whose decisions have the same names.
 A strategy that fails is counted, recorded and told, and orders nothing.
+
+Every price that a strategy sees is for a share of today: before the first
+decision after a split its state is made anew from history in today's shares.
 """
 
 from __future__ import annotations
@@ -26,10 +29,17 @@ from greenlight.domain.audit import (
     instant_text,
     known_figure,
 )
+from greenlight.domain.corporate_actions import (
+    present_symbol,
+    present_symbols,
+    split_adjusted,
+    symbol_changes,
+)
 from greenlight.domain.indicators import FloatArray
 from greenlight.domain.market import (
     Bar,
     Quote,
+    Split,
     bar_refusal,
     eastern_date,
     eastern_midnight,
@@ -45,6 +55,8 @@ logger = logging.getLogger(__name__)
 OPTIONS: Final[dict[str, Any]] = {"name": "strategist", "num_cpus": 0.2, "max_concurrency": 2}
 _CALENDAR_DAYS_A_SESSION: Final = 1.6
 """Calendar days in which a session is sure to lie, on the average over weeks."""
+_SPLITS_BACK: Final = timedelta(days=365)
+"""A state may be so old when the desk comes up again; splits are known for as long."""
 _DAILY: Final = "1Day"
 _SAMPLE_AT: Final = datetime(2013, 10, 7, 14, 30, tzinfo=UTC)
 
@@ -98,10 +110,11 @@ class Strategist:
         self._seen: dict[_Key, datetime] = {}
         self._recovered: dict[str, datetime] = {}
         self._decided: date | None = None
+        self._splits: tuple[Split, ...] = ()
+        self._followed: date | None = None
         self._faults: Counter[_Key] = Counter()
         self._told: set[tuple[str, str, date]] = set()
         self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
-        self._refused_on: date | None = None
         for strategy in strategies:
             self._compile(strategy)
 
@@ -118,9 +131,9 @@ class Strategist:
     ) -> datetime | None:
         """See `StrategistLink.on_minute`."""
         today = eastern_date(now)
-        if self._refused_on != today:
+        if self._followed != today:
             self._refusals.close(now)
-            self._refused_on = today
+            self._follow_actions(today, now)
         is_first = bool(self._daily) and self._decided != today
         work = self._daily_work(eastern_midnight(today), now) if is_first else []
         work += self._minute_work(bars, now)
@@ -161,7 +174,7 @@ class Strategist:
             (strategy, bar)
             for strategy in self._daily
             for symbol in self._symbols
-            for bar in self._usable(history[symbol], now)
+            for bar in self._usable(self._in_todays_shares(history[symbol]), now)
         ]
 
     def _minute_work(self, bars: Sequence[Bar], now: datetime) -> _Work:
@@ -283,6 +296,74 @@ class Strategist:
             )
         )
 
+    # -- corporate actions
+    def _follow_actions(self, today: date, now: datetime) -> None:
+        """Once a day, before its first decision: new names, then splits.
+
+        Raises `BrokerUnavailable` where the splits cannot be known: nothing is
+        decided on a price that may be of another share.
+        """
+        rows = self._store.decisions(kind=DecisionKind.ADJUST, limit=None)
+        changes = symbol_changes(row.decision for row in rows)
+        names = present_symbols(self._symbols, changes)
+        if names != self._symbols:
+            self._states = {
+                (n, present_symbol(s, changes)): v for (n, s), v in self._states.items()
+            }
+            self._seen = {(n, present_symbol(s, changes)): v for (n, s), v in self._seen.items()}
+            self._symbols = names
+        strategies = (*self._daily, *self._minutely)
+        longest = max((timedelta(days=_warmup_days(s)) for s in strategies), default=_SPLITS_BACK)
+        first = today - _SPLITS_BACK - longest
+        self._splits = self._market_data.splits(self._symbols, first, today)
+        for strategy in strategies:
+            for symbol in self._symbols:
+                ex_date = self._split_since(strategy, symbol, today)
+                if ex_date is not None:
+                    self._rebuild(strategy, symbol, ex_date, now)
+        self._followed = today
+
+    def _split_since(self, strategy: Strategy, symbol: str, today: date) -> date | None:
+        """The last split that the state of a symbol has not seen, by its ex-date."""
+        seen = self._seen.get((strategy.name, symbol))
+        if seen is None:
+            return None
+        unseen = [
+            split.ex_date
+            for split in self._splits
+            if split.symbol == symbol and eastern_date(seen) < split.ex_date <= today
+        ]
+        return max(unseen, default=None)
+
+    def _rebuild(self, strategy: Strategy, symbol: str, ex_date: date, now: datetime) -> None:
+        """The state after the bars it has seen, made of them in the new shares.
+
+        It begins at an instant that depends on the ex-date alone, so that a
+        strategist which died meanwhile makes the same.
+        """
+        key = strategy.name, symbol
+        seen = self._seen.pop(key)
+        warmup = timedelta(days=_warmup_days(strategy))
+        start = eastern_midnight(ex_date) - warmup
+        self._states[key] = strategy.new_state()
+        self._warm_up(strategy, symbol, start if start < seen else seen - warmup, seen, now)
+        self._seen[key] = seen
+        logger.info("state made anew", extra={"action": "split", "symbol": symbol})
+
+    def _warm_up(
+        self, strategy: Strategy, symbol: str, start: datetime, end: datetime, now: datetime
+    ) -> None:
+        """Move the state over history that ended by `end`; nothing is decided on it."""
+        history = self._market_data.bars([symbol], strategy.timeframe, start, end)
+        bars = self._usable(self._in_todays_shares(history[symbol]), now)
+        for bar in bars if strategy.timeframe == _DAILY else _in_session(bars):
+            if bar.end <= end:
+                self._step(strategy, bar, None)
+
+    def _in_todays_shares(self, bars: Sequence[Bar]) -> list[Bar]:
+        # Splits that are known are those up to today.
+        return split_adjusted(bars, self._splits, date.max)
+
     # -- recovery
     def _compile(self, strategy: Strategy) -> None:
         """One step on a made-up bar: compiling takes seconds, which no bar should wait."""
@@ -307,22 +388,27 @@ class Strategist:
         for symbol in self._symbols:
             self._states[name, symbol] = strategy.new_state()
             self._seen.pop((name, symbol), None)
+        rows = self._store.decisions(kind=DecisionKind.ADJUST, limit=None)
+        changes = symbol_changes(row.decision for row in rows)
         for saved in self._store.strategy_states(name):
-            state = self._states.get((name, saved.symbol))
-            if state is not None and len(saved.values) == len(state) and saved.at <= before:
-                state[:] = saved.values
-                self._seen[name, saved.symbol] = saved.at
+            symbol = present_symbol(saved.symbol, changes)
+            state = self._states.get((name, symbol))
+            is_older = saved.at < self._seen.get((name, symbol), saved.at)
+            if is_older or state is None or len(saved.values) != len(state) or saved.at > before:
+                continue
+            state[:] = saved.values
+            self._seen[name, symbol] = saved.at
         warmup = timedelta(days=_warmup_days(strategy))
         for symbol in self._symbols:
+            ex_date = self._split_since(strategy, symbol, eastern_date(before))
+            if ex_date is not None:
+                self._rebuild(strategy, symbol, ex_date, now)
             if strategy.timeframe == _DAILY and (name, symbol) in self._seen:
                 # Daily bars since then are decided now, in `_decide`. Minute bars since
                 # then are decided or too old to act upon, and only move the state.
                 continue
             start = self._seen.get((name, symbol), before - warmup)
-            history = self._market_data.bars([symbol], strategy.timeframe, start, before)
-            bars = self._usable(history[symbol], now)
-            for bar in bars if strategy.timeframe == _DAILY else _in_session(bars):
-                self._step(strategy, bar, None)
+            self._warm_up(strategy, symbol, start, before, now)
         self._recovered[name] = before
         self._record_recovery(name, self._faults - faults, now)
         self.save()

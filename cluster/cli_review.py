@@ -63,6 +63,7 @@ def _as_json(found: ReviewedPortfolio) -> dict[str, object]:
         "cash_usd": float(portfolio.cash_usd),
         "cash_off_usd": _number(found.cash_off_usd),
         "equity_usd": _number(portfolio.equity_usd),
+        "dividends_usd": {s: float(usd) for s, usd in found.dividends_usd.items()},
         "holdings": [
             {
                 "symbol": h.symbol,
@@ -118,6 +119,9 @@ def _print(found: ReviewedPortfolio) -> None:
     if found.cash_off_usd is not None:
         console.print(f"the ledger's cash less the broker's: {_dollars(found.cash_off_usd)}")
     console.print(table)
+    if found.dividends_usd:
+        paid = ", ".join(f"{s} {_dollars(usd)}" for s, usd in found.dividends_usd.items())
+        console.print(f"dividends (in no gain above): {paid}")
     for scored in found.scores:
         parts = ", ".join(f"{name} {part:+.2f}" for name, part in scored.contributions.items())
         missing = "".join(f"; no {name}: {why}" for name, why in scored.missing.items())

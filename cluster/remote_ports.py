@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -281,9 +281,11 @@ class RemoteMonitors:
             for symbol, quote, number in started
         }
 
-    def on_split(self, symbol: str, ratio: Decimal, now: datetime) -> WatchBand | None:
+    def on_split(
+        self, symbol: str, ex_date: date, ratio: Decimal, now: datetime
+    ) -> WatchBand | None:
         """See `MonitorsLink.on_split`."""
-        result: WatchBand | None = self._of(symbol).call("on_split", ratio, now)
+        result: WatchBand | None = self._of(symbol).call("on_split", ex_date, ratio, now)
         return result
 
     def check(self, symbol: str, now: datetime) -> WatchBand | None:

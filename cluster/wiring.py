@@ -105,6 +105,15 @@ def _last_instant(config: DeskConfig) -> datetime:
     return decisions[-1].decision.at if decisions else config.start_at
 
 
+def _universe(config: DeskConfig, store: TimescaleStore) -> tuple[str, ...]:
+    """The symbols of the settings under their present names."""
+    from greenlight.domain.audit import DecisionKind
+    from greenlight.domain.corporate_actions import present_symbols, symbol_changes
+
+    rows = insist(lambda: store.decisions(kind=DecisionKind.ADJUST, limit=None))
+    return present_symbols(config.symbols, symbol_changes(row.decision for row in rows))
+
+
 def build_monitor(config: DeskConfig, symbol: str) -> PositionMonitor:
     """The position monitor of a symbol."""
     from actors.position_monitor import PositionMonitor
@@ -155,11 +164,11 @@ def build_strategist(config: DeskConfig) -> Strategist:
     from cluster.remote_ports import RemoteActor, RemoteGate
     from greenlight.strategies import build_strategies
 
-    settings = _settings(config)
+    settings, store = _settings(config), build_store(config)
     return Strategist(
         strategies=build_strategies(settings),
-        symbols=config.symbols,
-        store=build_store(config),
+        symbols=_universe(config, store),
+        store=store,
         market_data=_market_data(config),
         sentiment=build_sentiment(config, settings),
         gate=RemoteGate(RemoteActor(HOLDER)),
@@ -253,8 +262,10 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
     settings = _settings(config)
     is_lockstep = config.control_url is not None
     clock: Any = EventClock(_last_instant(config)) if config.is_replay else SystemClock()
+    store = build_store(config)
+    symbols = _universe(config, store)
     return MarketDataHub(
-        store=build_store(config),
+        store=store,
         broker=build_broker(config),
         market_data=_market_data(config),
         streams=AlpacaStreams(
@@ -263,7 +274,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
             control_url=config.control_url,
             key_id=config.key_id,
             secret_key=config.secret_key,
-            symbols=config.symbols,
+            symbols=symbols,
             wants_daily=False,
             wants_ticks=False,
         ),
@@ -274,6 +285,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         nightly=RemoteNightly(RemoteActor("nightly"), is_lockstep=is_lockstep),
         notifier=ConsoleNotifier(),
         desk=config.desk,
+        symbols=symbols,
         limits=settings.limits(),
         acts_on_scores=settings.act_on_scores,
         is_lockstep=is_lockstep,

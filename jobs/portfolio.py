@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from greenlight.domain.audit import DecisionKind
+from greenlight.domain.corporate_actions import recorded_splits, split_adjusted
 from greenlight.domain.market import Bar, Unavailable, eastern_date
 from greenlight.domain.portfolio import Holding, Portfolio, review
 from greenlight.domain.scoring import Score, score_holdings
@@ -27,13 +29,16 @@ class ReviewedPortfolio:
     """The portfolio, a score or the reason for none of each holding, and the broker's cash.
 
     `cash_off_usd` is the ledger's cash less the broker's at the last close that
-    the broker told; None before there is one or where fills came after it.
+    the broker told; None before there is one or where money moved after it.
+    `dividends_usd` is what was paid, less tax, by symbol; it is in the cash, and
+    in no gain of the portfolio.
     """
 
     portfolio: Portfolio
     scores: tuple[Score, ...]
     unscored: Mapping[str, str]
     cash_off_usd: Decimal | None
+    dividends_usd: Mapping[str, Decimal]
 
 
 def review_portfolio(
@@ -61,10 +66,17 @@ def review_portfolio(
         return Unavailable("the desk has not run yet")
     positions, trades = store.open_positions(), store.trades(limit=None)
     universe = {*symbols, *(p.symbol for p in positions), *(t.symbol for t in trades)}
+    rows = store.decisions(kind=DecisionKind.ADJUST, start=now - WINDOW, limit=None)
+    splits, today = recorded_splits(row.decision for row in rows), eastern_date(now)
     closes = {
-        symbol: _daily_closes(store.bars(symbol, "1Min", now - WINDOW, now))
+        symbol: _daily_closes(
+            split_adjusted(store.bars(symbol, "1Min", now - WINDOW, now), splits, today)
+        )
         for symbol in sorted(universe)
     }
+    dividends: dict[str, Decimal] = {}
+    for paid in store.dividends(limit=None):
+        dividends[paid.symbol] = dividends.get(paid.symbol, Decimal(0)) + paid.usd
     prices = {symbol: Decimal(repr(days[-1])) for symbol, days in closes.items() if days}
     portfolio = review(
         at=now,
@@ -88,6 +100,7 @@ def review_portfolio(
         scores=tuple(scores),
         unscored=unscored,
         cash_off_usd=_cash_off(store, cash, now),
+        dividends_usd=dividends,
     )
 
 
@@ -104,7 +117,8 @@ def _weight(holding: Holding, equity_usd: Decimal | None) -> float | None:
 
 def _cash_off(store: Store, cash: Decimal, now: datetime) -> Decimal | None:
     told = store.equity(now - WINDOW, now + timedelta(microseconds=1), "broker")
-    fills = store.fills(limit=1)
-    if not told or (fills and fills[-1].at > told[-1].at):
+    moved = [fill.at for fill in store.fills(limit=1)]
+    moved += [paid.at for paid in store.dividends(limit=1)]
+    if not told or max(moved, default=told[-1].at) > told[-1].at:
         return None
     return cash - told[-1].cash_usd

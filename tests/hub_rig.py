@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -104,8 +104,10 @@ class LocalMonitors:
     ) -> dict[str, WatchBand | None]:
         return {s: self._monitor(s, "on_quotes", now).on_quote(q, now) for s, q in quotes}
 
-    def on_split(self, symbol: str, ratio: Decimal, now: datetime) -> WatchBand | None:
-        return self._monitor(symbol, "on_split", now).on_split(ratio, now)
+    def on_split(
+        self, symbol: str, ex_date: date, ratio: Decimal, now: datetime
+    ) -> WatchBand | None:
+        return self._monitor(symbol, "on_split", now).on_split(ex_date, ratio, now)
 
     def check(self, symbol: str, now: datetime) -> WatchBand | None:
         return self._monitor(symbol, "check", now).check(now)
@@ -233,6 +235,7 @@ class Rig:
             nightly=self.nightly,
             notifier=self.around.notifier,
             desk=DESK,
+            symbols=("AAPL",),
             limits=RiskLimits(),
             is_lockstep=self._is_lockstep,
             every_minute=self._every_minute,

@@ -28,6 +28,7 @@ from greenlight.adapters.timescale_pool import Connection, ConnectionPool
 from greenlight.adapters.timescale_schema import migrate
 from greenlight.domain import ledger
 from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind
+from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.costs import fill_cost
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
@@ -270,10 +271,15 @@ class TimescaleStore:
             return Booking(is_duplicate=False, position=position, trade=trade)
 
     def adjust_position(self, position: Position, decision: Decision) -> bool:
-        """Replace quantity, stop and target of an open position (a split).
+        """Replace symbol, quantity, stop and target of an open position.
 
         False, and nothing changed, where the decision was recorded before or
         the position is not open.
+
+        Raises
+        ------
+        ValueError
+            Another position has the symbol.
         """
         values = rows.position_values(position)
         return self._decide_position(position, decision, "update_position", values)
@@ -282,6 +288,22 @@ class TimescaleStore:
         """Set when an open position is to be left; False as in `adjust_position`."""
         values = {"position_id": position.position_id, "exit_by": exit_by}
         return self._decide_position(position, decision, "leave_by", values)
+
+    def book_dividend(self, paid: DividendPaid, decision: Decision) -> bool:
+        """Book a payment once, with its decision; False where it was booked before."""
+        with self._transaction() as connection:
+            cursor = self._run(connection, "insert_dividend", rows.dividend_values(paid))
+            if cursor.rowcount != 1:
+                return False
+            self._append(connection, decision)
+            return True
+
+    def dividends(
+        self, *, start: datetime | None = None, limit: int | None = 1000
+    ) -> list[DividendPaid]:
+        """Payments oldest first, the last `limit` of them."""
+        found = self._read("dividends", start=start, limit=limit)
+        return [rows.dividend_of(row) for row in found]
 
     def position(self, symbol: str) -> Position | None:
         """The open position of a symbol."""
@@ -305,7 +327,7 @@ class TimescaleStore:
         return [rows.trade_of(row) for row in self._read("trades", start=start, limit=limit)]
 
     def cash(self) -> Decimal | None:
-        """Start cash of the account's first run, plus all fills since, less fees."""
+        """Start cash of the account's first run, plus fills and dividends since, less fees."""
         found = self._read("cash")
         return found[0][0] if found else None
 
@@ -579,10 +601,13 @@ class TimescaleStore:
     ) -> bool:
         """Record a decision about an open position and carry it out, once."""
         with self._transaction() as connection:
+            name = position.position_id
             self._run(connection, "lock_symbol", {"symbol": position.symbol})
-            row = self._one(connection, "lock_position", symbol=position.symbol)
-            if row is None or rows.position_of(row).position_id != position.position_id:
+            if self._one(connection, "lock_position_by_id", position_id=name) is None:
                 return False
+            other = self._one(connection, "lock_position", symbol=position.symbol)
+            if other is not None and other[0] != name:
+                raise ValueError(f"{position.symbol} is held already, as {other[0]}")
             if not self._append(connection, decision):
                 return False
             self._run(connection, query, values)

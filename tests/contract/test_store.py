@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from greenlight.domain.audit import DecisionKind, chain_hash, first_broken
+from greenlight.domain.corporate_actions import DividendPaid, dividend_decision
 from greenlight.domain.orders import (
     Accepted,
     Denied,
@@ -532,6 +533,74 @@ def test_adjust_position_when_it_is_not_open_then_false_and_no_decision(store: S
     why = decision("d-split", kind=DecisionKind.ADJUST, figures={})
     assert not store.adjust_position(held, why)
     assert len(store.decisions()) == 1
+
+
+def test_adjust_position_when_renamed_then_later_fills_are_its_own(store: Store) -> None:
+    open_position(store)
+    position = store.position("AAPL")
+    assert position is not None
+    renamed = decision("d-rename", kind=DecisionKind.ADJUST, symbol="APPL")
+    assert store.adjust_position(replace(position, symbol="APPL"), renamed)
+    assert store.position("AAPL") is None
+    sold = fill("o-exit", side=Side.SELL, price="101", symbol="APPL", at=minute(5))
+    booking = store.book_fill(sold, FREE)
+    assert booking.trade is not None
+    assert (booking.trade.symbol, booking.trade.pnl_usd) == ("APPL", Decimal(10))
+    assert booking.trade.position_id == position.position_id
+
+
+def test_adjust_position_when_the_new_symbol_is_held_then_raises_and_nothing_changes(
+    store: Store,
+) -> None:
+    open_position(store)
+    store.book_fill(fill("o-other", symbol="APPL"), FREE)
+    position = store.position("AAPL")
+    assert position is not None
+    with pytest.raises(ValueError, match="APPL is held already"):
+        store.adjust_position(replace(position, symbol="APPL"), decision("d-rename"))
+    assert store.position("AAPL") == position
+    assert not store.decisions(kind=DecisionKind.ADJUST)
+
+
+def payment(name: str = "div-1", *, usd: str = "8.20", at: datetime = T0) -> DividendPaid:
+    return DividendPaid(
+        activity_id=name,
+        symbol="AAPL",
+        at=at,
+        usd=Decimal(usd),
+        qty=Decimal(10),
+        usd_a_share=Decimal("0.82"),
+    )
+
+
+def test_book_dividend_when_repeated_then_once_with_its_decision_and_in_the_cash(
+    store: Store,
+) -> None:
+    store.start_run(run("r1", cash="100000"))
+    open_position(store)
+    position = store.position("AAPL")
+    assert position is not None
+    paid = replace(payment(at=minute(3)), position_id=position.position_id)
+    row = dividend_decision("t", paid)
+    before = store.cash()
+    assert before is not None
+    assert [store.book_dividend(paid, row) for _ in range(3)] == [True, False, False]
+    assert store.dividends() == [paid]
+    assert store.cash() == before + Decimal("8.20")
+    (found,) = store.decisions(kind=DecisionKind.ADJUST)
+    assert (found.decision.reason, found.decision.figures["usd"]) == ("dividend", "8.20")
+    assert store.position("AAPL") == position
+
+
+def test_cash_when_a_dividend_is_older_than_the_account_then_not_in_it(store: Store) -> None:
+    store.start_run(run("r1", cash="100000"))
+    old = payment(at=minute(-60 * 24))
+    tax = replace(payment("div-2", usd="-1.23", at=minute(1)), qty=None, usd_a_share=None)
+    for paid in (tax, old):
+        assert store.book_dividend(paid, dividend_decision("t", paid))
+    assert store.cash() == Decimal("99998.77")
+    assert store.dividends() == [old, tax]
+    assert store.dividends(start=minute(0)) == store.dividends(limit=1) == [tax]
 
 
 def test_fills_when_many_then_oldest_first_window_and_last_ones(store: Store) -> None:

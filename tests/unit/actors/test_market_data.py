@@ -334,6 +334,31 @@ def test_open_day_when_nothing_happened_then_each_position_is_checked_once_a_day
     assert rig.monitors.of("check") == ["AAPL"]
 
 
+def test_half_day_when_it_passes_then_210_minutes_left_at_1250_and_closed_at_1305(
+    start: Start,
+) -> None:
+    # The Friday after Thanksgiving 2012 closed at 13:00 New York, 18:00 UTC.
+    opens, closes = (datetime(2012, 11, 23, h, m, tzinfo=UTC) for h, m in ((14, 30), (18, 0)))
+    rig = Rig(every_minute=True)
+    exit_by = datetime(2012, 11, 23, 17, 50, tzinfo=UTC)
+    rig.around.enter(at=datetime(2012, 11, 21, 15, 0, tzinfo=UTC), exit_by=exit_by)
+    start(rig)
+    left: list[datetime] = []
+    for minute in range(1, 240):
+        at = opens + timedelta(minutes=minute)
+        rig.step(quote(100.0, at=at), minute_bar(at - timedelta(minutes=1)), at=at)
+        if not left and rig.around.decisions(DecisionKind.EXIT):
+            left.append(at)
+    assert left == [exit_by]
+    assert rig.recorder.closed == [closes + timedelta(minutes=5)]
+    rig.recorder.record([], oldest_kept=0, flush=True)
+    beats = rig.store.heartbeat_minutes("desk", opens, opens + timedelta(hours=7))
+    assert beats == [opens + timedelta(minutes=i) for i in range(210)]
+    # The last bar, which ends with the session, is the last that the strategist sees.
+    assert rig.strategist.minutes[-1][2] == closes
+    assert len(rig.strategist.minutes) == 210
+
+
 def test_decide_when_strategy_is_daily_then_first_minute_of_the_session_only(
     start: Start,
 ) -> None:

@@ -15,10 +15,11 @@ import pytest
 from actors.links import SignalSeen
 from actors.risk_gate import RiskGate
 from greenlight.domain.audit import Decision, DecisionKind, Verdict
+from greenlight.domain.corporate_actions import symbol_change_decision
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.execution import EntryPolicy
 from greenlight.domain.ledger import exit_plan
-from greenlight.domain.market import Quote, sessions_between
+from greenlight.domain.market import Quote, SymbolChange, sessions_between
 from greenlight.domain.orders import Execution, OrderIntent, OrderStatus, Role, Side, Unresolved
 from greenlight.domain.signals import Signal
 from greenlight.ports import EquityMark, StoreUnavailable
@@ -527,3 +528,12 @@ def test_judge_when_ten_trades_in_a_row_were_won_then_twice_the_base(
     gate(around, limits=limits).judge([seen(signal(atr_usd=10.0))], T0)
     assert entries(around)[-1].verdict is Verdict.TAKEN
     assert entries(around)[-1].figures["size.risk_frac"] == risk
+
+
+def test_judge_when_a_symbol_was_renamed_then_it_keeps_its_sector(around: Surroundings) -> None:
+    change = SymbolChange(old="AAPL", new="NEWA", day=T0.date())
+    around.store.record_decision(symbol_change_decision(DESK, change, None, T0))
+    around.broker.set_price("NEWA", "100.00")
+    gate(around).judge([seen(signal("NEWA"))], T0)
+    row = entries(around)[-1]
+    assert "sector AAPL" in row.figures.values()
