@@ -71,6 +71,10 @@ AFTER_CLOSE: Final = timedelta(minutes=5)
 """A session is closed in the books this long after the bell."""
 STALE_AFTER: Final = timedelta(seconds=90)
 """A symbol without a quote for this long in a session is flagged stale."""
+_FOLLOW_AFTER: Final = timedelta(seconds=30)
+"""Corporate actions that could not be read are asked for again after this."""
+_SPLIT_FALL, _SPLIT_RISE = 0.7, 1.4
+"""Jumps beyond stop and target: a split of 3:2 takes a price to 0.67, a reverse one of 1:2 to 2."""
 _LAST_BAR: Final = timedelta(minutes=1)
 _POLL_S: Final = 0.5
 _RECORD_ROWS: Final = 300
@@ -181,6 +185,7 @@ class MarketDataHub:
         self._minute: datetime | None = None
         self._opened: date | None = None
         self._followed: date | None = None
+        self._follow_again: datetime | None = None
         self._closed: date | None = None
         self._decided: date | None = None
         self._sweep_at: datetime | None = None
@@ -465,14 +470,20 @@ class MarketDataHub:
     def _open_day(self, session: Session, now: datetime) -> None:
         if self._opened == session.day or not session.open - PRE_OPEN <= now < session.close:
             return
+        if self._follow_again is not None and now < self._follow_again:
+            return
         try:
             told = self._follow_actions(session.day, now)
         except (BrokerUnavailable, BrokerRefused) as error:
-            if self._holdings:
-                # A stop from before a split would sell at once: no monitor acts till it is known.
-                raise
             logger.error("no corporate actions: %s", error, extra={"action": "open_day"})
+            if self._holdings and self._follow_again is None:
+                self._notifier.alert(
+                    f"splits of today are not known ({error}); no exit follows a price "
+                    "that jumped like one, stops at the broker stay"
+                )
+            self._follow_again = now + _FOLLOW_AFTER
             return
+        self._follow_again = None
         for symbol in sorted(set(self._holdings) - told):
             self._keep_band(symbol, self._monitors.check(symbol, now))
         self._book_dividends(now)
@@ -512,12 +523,20 @@ class MarketDataHub:
         woken: list[tuple[str, Quote | None]] = []
         for symbol, band in sorted(self._bands.items()):
             quote = self._quotes.get(symbol) if symbol in fresh else None
+            if quote is not None and self._may_be_split(session, band, quote):
+                continue
             has_left = quote is not None and not band.low < quote.bid < band.high
             if has_left or now >= band.wake_at:
                 woken.append((symbol, quote or self._recent_quote(symbol, now)))
         if woken:
             for symbol, after in self._monitors.on_quotes(woken, now).items():
                 self._keep_band(symbol, after)
+
+    def _may_be_split(self, session: Session, band: WatchBand, quote: Quote) -> bool:
+        """Whether splits are not known and the price jumped like one: its stop may be old."""
+        if self._followed == session.day:
+            return False
+        return quote.bid < _SPLIT_FALL * band.low or quote.bid > _SPLIT_RISE * band.high
 
     def _recent_quote(self, symbol: str, now: datetime) -> Quote | None:
         quote = self._quotes.get(symbol)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
+from greenlight.domain.audit import DecisionKind
+from greenlight.domain.corporate_actions import present_symbols, symbol_changes
 from greenlight.domain.forecasts import (
     FailedForecast,
     Model,
@@ -139,7 +141,7 @@ class Forecaster:
     Parameters
     ----------
     symbols : Sequence[str]
-        The universe.
+        The universe; symbol changes are followed.
     fan_out : FanOut
         Runs the fits.
     """
@@ -167,8 +169,10 @@ class Forecaster:
         if self._week != (year, week):
             # What the broker corrected since is read again with the fit.
             self._week, self._bars = (year, week), {}
+        rows = self._store.decisions(kind=DecisionKind.ADJUST, limit=None)
+        symbols = present_symbols(self._symbols, symbol_changes(row.decision for row in rows))
         histories = read_histories(
-            self._store, self._market_data, self._symbols, now, self._policy, known=self._bars
+            self._store, self._market_data, symbols, now, self._policy, known=self._bars
         )
         self._bars = {history.symbol: history.bars for history in histories}
         return run_nightly(

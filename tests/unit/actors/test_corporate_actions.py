@@ -226,22 +226,31 @@ def test_dividend_when_the_broker_does_not_tell_then_nobody_waits_and_the_next_m
 # -- while announcements cannot be had
 
 
-def test_open_day_when_actions_cannot_be_known_then_no_monitor_acts_until_they_are(
+def test_wake_when_splits_are_not_known_and_the_price_jumps_like_one_then_no_exit(
     held: Start,
 ) -> None:
     rig = held()
     broker_splits(rig)
     rig.data.up = False
-    step = rig.ready(OPENED)
     # At a seventh of the price the old stop would sell everything.
-    rig.push(quote(14.3, at=OPENED), step)
-    with pytest.raises(TimeoutError):
-        rig.streams.wait_acknowledged(step.seq, timeout_s=0.3)
+    rig.step(quote(14.3, at=OPENED), at=OPENED)
+    rig.step(quote(14.3, at=OPENED + timedelta(seconds=10)), at=OPENED + timedelta(seconds=10))
     assert rig.around.decisions(DecisionKind.EXIT) == []
+    (told,) = [text for text in rig.around.notifier.alerts if "splits of today" in text]
+    assert "stops at the broker stay" in told
     rig.data.up = True
-    rig.streams.wait_acknowledged(step.seq)
+    rig.step(at=OPENED + timedelta(seconds=31))
     assert_booked_and_covered(rig, 70)
     assert rig.around.decisions(DecisionKind.EXIT) == []
+
+
+def test_wake_when_splits_are_not_known_and_the_stop_is_reached_then_left(held: Start) -> None:
+    rig = held()
+    rig.data.up = False
+    # Bought at 100, the stop lies 5% below.
+    rig.step(quote(94.0, at=OPENED), at=OPENED)
+    (row,) = rig.around.decisions(DecisionKind.EXIT)
+    assert row.reason == "stop"
 
 
 def test_open_day_when_nothing_is_held_then_the_minutes_go_on_without_announcements() -> None:
