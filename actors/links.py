@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
@@ -34,8 +34,18 @@ class GateLink(Protocol):
         """Judge, record and send; the instant at which `sweep` is due, or None."""
         ...
 
-    def sweep(self, now: datetime) -> datetime | None:
-        """Cancel entries that rested too long; when the next one is due, or None."""
+    def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
+        """Price resting entries again, cancel those that rested too long; the next instant.
+
+        `quotes` are the last good ones, None is returned when no entry rests.
+        """
+        ...
+
+    def review(self, quotes: Sequence[Quote], now: datetime) -> list[str]:
+        """Act on the scores of what is held overnight, once a session.
+
+        The symbols that are to be left now: their monitors must look again.
+        """
         ...
 
 
@@ -70,8 +80,10 @@ class MonitorsLink(Protocol):
         """Quotes that left their bands: decide on exits, side by side."""
         ...
 
-    def on_split(self, symbol: str, ratio: Decimal, now: datetime) -> WatchBand | None:
-        """A split takes effect before the next open."""
+    def on_split(
+        self, symbol: str, ex_date: date, ratio: Decimal, now: datetime
+    ) -> WatchBand | None:
+        """A split took effect before the open of `ex_date`."""
         ...
 
     def leave(self, symbol: str, quote: Quote | None, now: datetime) -> WatchBand | None:
@@ -110,4 +122,12 @@ class RecorderLink(Protocol):
 
     def close_session(self, now: datetime) -> None:
         """Store the broker's equity and the readiness evaluation after a session."""
+        ...
+
+
+class NightlyLink(Protocol):
+    """The nightly work."""
+
+    def close_session(self, now: datetime) -> None:
+        """A session is closed: forecast. A lockstep replay waits for it, nothing else does."""
         ...

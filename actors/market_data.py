@@ -1,6 +1,6 @@
 """Market data: the one owner of the broker's streams, and the road's beginning.
 
-It refuses bad quotes, books fills, wakes the monitors whose band a quote has
+It refuses bad quotes and bars, books fills, wakes the monitors whose band a quote has
 left, hands minute bars to the strategist and everything to the recorder. Two
 lanes: the protect lane (fills, monitors) never waits for the decide lane
 (strategist, risk gate). In a lockstep replay the lanes are joined at the end
@@ -13,16 +13,18 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from actors.corporate_actions import CorporateActions
 from actors.equity_watch import EquityWatch
 from actors.links import (
     GateLink,
     MonitorsLink,
+    NightlyLink,
     RecordBatch,
     RecorderLink,
     StrategistLink,
@@ -38,6 +40,7 @@ from greenlight.domain.market import (
     Quote,
     Session,
     Tick,
+    bar_refusal,
     eastern_date,
     is_confirmed,
     quote_refusal,
@@ -66,13 +69,17 @@ logger = logging.getLogger(__name__)
 
 OPTIONS: Final[dict[str, Any]] = {"name": "market-data", "num_cpus": 0.3, "max_concurrency": 2}
 PRE_OPEN: Final = timedelta(minutes=60)
-"""Splits are applied and orders checked this long before the open."""
+"""Corporate actions are applied and orders checked this long before the open."""
 AFTER_CLOSE: Final = timedelta(minutes=5)
 """A session is closed in the books this long after the bell."""
 STALE_AFTER: Final = timedelta(seconds=90)
 """A symbol without a quote for this long in a session is flagged stale."""
 _FLATTEN_EVERY_S: Final = 1.0
 """How often the store is asked whether a person wants every position closed."""
+_FOLLOW_AFTER: Final = timedelta(seconds=30)
+"""Corporate actions that could not be read are asked for again after this."""
+_SPLIT_FALL, _SPLIT_RISE = 0.7, 1.4
+"""Jumps beyond stop and target: a split of 3:2 takes a price to 0.67, a reverse one of 1:2 to 2."""
 _LAST_BAR: Final = timedelta(minutes=1)
 _POLL_S: Final = 0.5
 _RECORD_ROWS: Final = 300
@@ -88,6 +95,8 @@ class MarketDataHub:
     ----------
     desk : str
         Name of the desk, for its decisions.
+    symbols : Sequence[str]
+        The universe; its symbol changes are followed also where nothing is held.
     limits : RiskLimits
         Those on equity are watched every minute.
     reconciler : Reconciler
@@ -104,6 +113,8 @@ class MarketDataHub:
         Told of every event's time.
     monotonic : Callable[[], float]
         Seconds of a clock that never goes back; paces the recording.
+    acts_on_scores : bool
+        Let the gate act on the scores of what is held, once a session.
     retry_s : float
         Wait between attempts while the store is away, in seconds.
     """
@@ -119,6 +130,7 @@ class MarketDataHub:
         gate: GateLink,
         monitors: MonitorsLink,
         recorder: RecorderLink,
+        nightly: NightlyLink,
         notifier: Notifier,
         desk: str,
         limits: RiskLimits,
@@ -129,7 +141,9 @@ class MarketDataHub:
         now: Callable[[], datetime],
         advance: Callable[[datetime], None],
         monotonic: Callable[[], float],
+        acts_on_scores: bool = False,
         retry_s: float = 1.0,
+        symbols: Sequence[str] = (),
     ) -> None:
         self._store = store
         self._broker = broker
@@ -139,6 +153,7 @@ class MarketDataHub:
         self._gate = gate
         self._monitors = monitors
         self._recorder = recorder
+        self._nightly = nightly
         self._notifier = notifier
         self._reconciler = reconciler
         self._reconciled_at: datetime | None = None
@@ -153,6 +168,16 @@ class MarketDataHub:
         self._seeded: set[str] = set()
         self._doubtful: dict[str, deque[Quote]] = {}
         self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
+        self._actions = CorporateActions(
+            store=store,
+            broker=broker,
+            market_data=market_data,
+            monitors=monitors,
+            notifier=notifier,
+            symbols=symbols,
+            desk=desk,
+        )
+        self._ex_dates: dict[str, date] = {}
         self._watch = EquityWatch(store=store, broker=None, notifier=notifier, limits=limits)
         self._bands: dict[str, WatchBand] = {}
         self._holdings: dict[str, int] = {}
@@ -173,11 +198,16 @@ class MarketDataHub:
         self._flatten_s = self._recorded_s
         self._minute: datetime | None = None
         self._opened: date | None = None
+        self._followed: date | None = None
+        self._follow_again: datetime | None = None
         self._closed: date | None = None
         self._decided: date | None = None
         self._sweep_at: datetime | None = None
+        self._acts_on_scores = acts_on_scores
+        self._reviewed: date | None = None
+        self._to_leave: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._decide_ok = True
-        self._is_repair_due = False
+        self._is_repair_due = self._is_unpaid = False
         self._retry_s = retry_s
         self._steps = 0
 
@@ -254,7 +284,7 @@ class MarketDataHub:
         while not self._stopping.is_set():
             try:
                 self._repair(self._clock())
-                self._sweep_at = self._gate.sweep(self._clock())
+                self._sweep_at = self._gate.sweep([], self._clock())
                 # Batches of an earlier life are in the recorder or gone with it.
                 held = self._recorder.record([], oldest_kept=0, flush=True)
                 self._seq = 0 if held is None else held + 1
@@ -298,8 +328,7 @@ class MarketDataHub:
         if isinstance(event, Quote):
             self._take_quote(event)
         elif isinstance(event, Bar):
-            self._advance(event.end)
-            self._bars.append(event)
+            self._take_bar(event)
         elif isinstance(event, Tick):
             self._ticks.append(event)
         elif isinstance(event, TradeUpdate):
@@ -334,6 +363,23 @@ class MarketDataHub:
         self._doubtful.pop(symbol, None)
         self._quotes[symbol] = quote
         self._fresh.append(quote)
+
+    def _take_bar(self, bar: Bar) -> None:
+        self._advance(bar.end)
+        reason = bar_refusal(bar)
+        if reason is None:
+            self._bars.append(bar)
+            return
+        figures: dict[str, Figure] = {
+            "bar.start": instant_text(bar.start),
+            "open": bar.open,
+            "high": bar.high,
+            "low": bar.low,
+            "close": bar.close,
+            "volume": bar.volume,
+        }
+        at = self._clock()
+        self._refusals.add(eastern_date(at), bar.symbol, f"bar_{reason}", at, figures)
 
     # -- fills
     def _take_update(self, update: TradeUpdate) -> None:
@@ -376,13 +422,20 @@ class MarketDataHub:
         else:
             self._bands[symbol] = band
 
+    def _book_missed(self, fill: Execution) -> None:
+        day = eastern_date(fill.at)
+        if self._followed is None or self._followed < day:
+            # Its shares are those after that morning's split, under that morning's name.
+            self._follow_actions(day, self._clock())
+        self._book(fill)
+
     def _reconcile(self, now: datetime) -> None:
         self._reconciled_at = now
 
         def check(symbol: str) -> None:
             self._keep_band(symbol, self._monitors.check(symbol, now))
 
-        self._reconciler.run(now, book=self._book, check=check)
+        self._reconciler.run(now, book=self._book_missed, check=check)
 
     def _reconcile_again(self, now: datetime) -> None:
         """Between repairs nothing waits for a broker that does not tell."""
@@ -400,6 +453,7 @@ class MarketDataHub:
         self._reconcile(now)
         for symbol in sorted(before | set(self._holdings)):
             self._changed(symbol, now)
+        self._book_dividends(now)
         self._is_repair_due = False
 
     def _reload_positions(self) -> None:
@@ -408,9 +462,14 @@ class MarketDataHub:
         unseen = sorted(set(self._holdings) - set(self._quotes))
         # Equity is marked with the last prices there are until the stream brings newer ones.
         for quote in self._market_data.latest_quotes(unseen).values():
-            if quote_refusal(quote, None) is None:
+            if quote_refusal(quote, None) is None and not self._is_before_split(quote):
                 self._quotes[quote.symbol] = quote
                 self._seeded.add(quote.symbol)
+
+    def _is_before_split(self, quote: Quote) -> bool:
+        """Whether a quote is for shares as they were, and says nothing about the price now."""
+        ex_date = self._ex_dates.get(quote.symbol)
+        return ex_date is not None and eastern_date(quote.at) < ex_date
 
     # -- a cycle's end
     def _conclude(self, now: datetime) -> None:
@@ -426,27 +485,60 @@ class MarketDataHub:
         self._wake_monitors(now)
         self._flatten(session, now)
         self._hand_on(session, now)
+        while not self._to_leave.empty():
+            self._changed(self._to_leave.get(), now)
         if session is not None and now >= session.close + AFTER_CLOSE:
             self._close_day(session, now)
 
     def _open_day(self, session: Session, now: datetime) -> None:
         if self._opened == session.day or not session.open - PRE_OPEN <= now < session.close:
             return
-        if self._holdings:
-            splits = self._market_data.splits(sorted(self._holdings), session.day, session.day)
-            ratios = {split.symbol: Decimal(repr(split.ratio)) for split in splits}
-            for symbol in sorted(self._holdings):
-                if symbol in ratios:
-                    band = self._monitors.on_split(symbol, ratios[symbol], now)
-                    # Quotes from before the split say nothing about the price now.
-                    self._quotes.pop(symbol, None)
-                else:
-                    band = self._monitors.check(symbol, now)
-                self._keep_band(symbol, band)
-            self._reload_positions()
+        if self._follow_again is not None and now < self._follow_again:
+            return
+        try:
+            told = self._follow_actions(session.day, now)
+        except (BrokerUnavailable, BrokerRefused) as error:
+            logger.error("no corporate actions: %s", error, extra={"action": "open_day"})
+            if self._holdings and self._follow_again is None:
+                self._notifier.alert(
+                    f"splits of today are not known ({error}); no exit follows a price "
+                    "that jumped like one, stops at the broker stay"
+                )
+            self._follow_again = now + _FOLLOW_AFTER
+            return
+        self._follow_again = None
+        for symbol in sorted(set(self._holdings) - told):
+            self._keep_band(symbol, self._monitors.check(symbol, now))
+        self._book_dividends(now)
+        self._reload_positions()
         if self._is_lockstep:
             self._reconcile_again(now)
         self._opened = session.day
+
+    def _book_dividends(self, now: datetime) -> None:
+        """Nobody waits for a payment: where the broker is silent, the next minute asks again."""
+        self._is_unpaid = True
+        try:
+            self._actions.book_dividends(now)
+        except (BrokerUnavailable, BrokerRefused) as error:
+            logger.warning("no dividends: %s", error, extra={"action": "dividends"})
+            return
+        self._is_unpaid = False
+        self._cash = self._store.cash()
+
+    def _follow_actions(self, day: date, now: datetime) -> set[str]:
+        """Splits and symbol changes up to a day; the symbols whose monitors have looked."""
+        found = self._actions.apply(day, now)
+        self._ex_dates |= found.ex_dates
+        for change in found.changes:
+            self._streams.rename(change.old, change.new)
+            self._quotes.pop(change.old, None)
+        for symbol, band in found.bands.items():
+            self._keep_band(symbol, band)
+        self._quotes = {s: q for s, q in self._quotes.items() if not self._is_before_split(q)}
+        self._reload_positions()
+        self._followed = day
+        return set(found.bands)
 
     def _wake_monitors(self, now: datetime) -> None:
         session = session_on(eastern_date(now))
@@ -456,6 +548,8 @@ class MarketDataHub:
         woken: list[tuple[str, Quote | None]] = []
         for symbol, band in sorted(self._bands.items()):
             quote = self._quotes.get(symbol) if symbol in fresh else None
+            if quote is not None and self._may_be_split(session, band, quote):
+                continue
             has_left = quote is not None and not band.low < quote.bid < band.high
             if has_left or now >= band.wake_at:
                 woken.append((symbol, quote or self._recent_quote(symbol, now)))
@@ -481,6 +575,12 @@ class MarketDataHub:
         for symbol in sorted(self._holdings):
             self._keep_band(symbol, self._monitors.leave(symbol, self._quotes.get(symbol), now))
 
+    def _may_be_split(self, session: Session, band: WatchBand, quote: Quote) -> bool:
+        """Whether splits are not known and the price jumped like one: its stop may be old."""
+        if self._followed == session.day:
+            return False
+        return quote.bid < _SPLIT_FALL * band.low or quote.bid > _SPLIT_RISE * band.high
+
     def _recent_quote(self, symbol: str, now: datetime) -> Quote | None:
         quote = self._quotes.get(symbol)
         return quote if quote is not None and now - quote.at <= STALE_AFTER else None
@@ -495,7 +595,10 @@ class MarketDataHub:
         is_last = session is not None and session.close <= now < session.close + _LAST_BAR
         is_due = self._every_minute and (in_session or is_last)
         wants = bool(self._bars) and (is_due or is_first)
-        due = self._sweep_at is not None and now >= self._sweep_at
+        # A sweep that waits its turn already does for this one too.
+        is_free = self._is_lockstep or self._decisions.empty()
+        due = is_free and self._sweep_at is not None and now >= self._sweep_at
+        due |= is_free and self._acts_on_scores and self._reviewed != eastern_date(now)
         if wants or (in_session and due):
             work = (self._bars if wants else [], list(self._quotes.values()), now)
             if self._is_inline:
@@ -513,6 +616,8 @@ class MarketDataHub:
         in_session = session is not None and session.open < minute <= session.close
         if in_session and minute != self._minute:
             self._minute = minute
+            if self._is_unpaid:
+                self._book_dividends(now)
             if self._decide_ok:
                 # What happened at 14:31 proves the minute from 14:30.
                 beat = Heartbeat(component="desk", at=minute - timedelta(minutes=1))
@@ -572,7 +677,7 @@ class MarketDataHub:
     def _close_day(self, session: Session, now: datetime) -> None:
         if self._closed == session.day:
             return
-        self._sweep_at = self._gate.sweep(now)
+        self._sweep_at = self._gate.sweep([], now)
         if self._is_lockstep:
             self._reconcile_again(now)
         if self._every_minute:
@@ -580,12 +685,17 @@ class MarketDataHub:
         self._refusals.close(now)
         self._record(flush=True)
         self._recorder.close_session(now)
+        self._nightly.close_session(now)
         self._closed = session.day
 
     # -- the decide lane
     def _decide(self, bars: list[Bar], quotes: list[Quote], now: datetime) -> None:
         if self._sweep_at is not None and now >= self._sweep_at:
-            self._sweep_at = self._gate.sweep(now)
+            self._sweep_at = self._gate.sweep(quotes, now)
+        if self._acts_on_scores and self._reviewed != eastern_date(now):
+            for symbol in self._gate.review(quotes, now):
+                self._to_leave.put(symbol)
+            self._reviewed = eastern_date(now)
         if bars:
             due = self._strategist.on_minute(bars, quotes, now)
             self._sweep_at = due if due is not None else self._sweep_at

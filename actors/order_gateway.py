@@ -198,6 +198,10 @@ class OrderGateway:
                 return Denied(reason=f"{self._holder} has another holder now")
             intent = replace(intent, holder=self._holder, epoch=self._epoch)
             outcome = self._broker.submit(intent)
+        if isinstance(outcome, Rejected) and sends > 1 and intent.replaces is not None:
+            # "Already replaced", perhaps by this very order, whose answer was lost.
+            found = self._look_up(intent.client_order_id)
+            outcome = outcome if found is None else Accepted(order=found)
         self._store.record_outcome(intent.client_order_id, outcome, at)
         if isinstance(outcome, Rejected):
             logger.warning(
@@ -247,6 +251,16 @@ class OrderGateway:
                 self.note(order, *order.legs, at=at)
                 return order
         return None
+
+    def look(self, order_id: str, at: datetime) -> None:
+        """Ask for an order and store what the broker says of it, if it answers."""
+        try:
+            order = self._broker.order(order_id)
+        except (BrokerUnavailable, BrokerRefused) as error:
+            logger.warning("look-up failed: %s", error, extra={"action": "look_up"})
+            return
+        if order is not None:
+            self.note(order, *order.legs, at=at)
 
     def note(self, *orders: BrokerOrder, at: datetime) -> None:
         """Store what the broker says of orders."""

@@ -16,12 +16,13 @@ import itertools
 import logging
 import threading
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 from actors.order_gateway import OrderGateway
 from greenlight.domain.audit import Decision, DecisionKind, Figure, Verdict, instant_text
+from greenlight.domain.corporate_actions import SPLIT
 from greenlight.domain.market import Quote, eastern_date
 from greenlight.domain.orders import (
     Accepted,
@@ -115,6 +116,7 @@ class PositionMonitor:
         self._position: Position | None = None
         self._resting: list[BrokerOrder] | None = None
         self._attempts: dict[tuple[str, Role], int] = {}
+        self._scored_out: bool | None = None
         self._gateway = OrderGateway(
             store=store,
             broker=broker,
@@ -151,21 +153,35 @@ class PositionMonitor:
                 self._finish(now)
                 return None
             reason = exit_reason(position, quote, now) or self._exiting
+            if reason is ExitReason.TIME and self._is_scored_out(position):
+                reason = ExitReason.SCORE
             if reason is not None and quote is not None:
                 self._exit(position, reason, quote, now)
             return self._band(position)
 
-    def on_split(self, ratio: Decimal, now: datetime) -> WatchBand | None:
-        """See `MonitorsLink.on_split`. Repeated on the same day it changes nothing."""
+    def _is_scored_out(self, position: Position) -> bool:
+        """Whether its time is up because of its score; asked of the store but once."""
+        if self._scored_out is None:
+            rows = self._store.decisions(
+                start=position.opened_at,
+                symbol=self._symbol,
+                kind=DecisionKind.SCORE,
+                limit=None,
+            )
+            self._scored_out = any(row.decision.verdict is Verdict.TAKEN for row in rows)
+        return self._scored_out
+
+    def on_split(self, ex_date: date, ratio: Decimal, now: datetime) -> WatchBand | None:
+        """See `MonitorsLink.on_split`. Repeated, or told days later, it applies once."""
         with self._lock:
             position = self._store.position(self._symbol)
             if position is None:
                 self._finish(now)
                 return None
-            if eastern_date(position.opened_at) >= eastern_date(now):
+            if eastern_date(position.opened_at) >= ex_date:
                 # Bought after the split took effect.
                 return self._protect(None, now)
-            self._adjust(position, ratio, now)
+            self._adjust(position, ex_date, ratio, now)
             # Also where the split was applied before, by a life that ended half-way.
             if self._has_stale_stop():
                 self._cancel_sells(now)
@@ -191,14 +207,14 @@ class PositionMonitor:
             return self._protect(None, now)
 
     # -- splits
-    def _adjust(self, position: Position, ratio: Decimal, now: datetime) -> None:
-        """Apply a split to the ledger, once a day whoever asks how often."""
-        day = eastern_date(now).isoformat()
-        name = decision_id(self._desk, position.position_id, "split", day)
+    def _adjust(self, position: Position, ex_date: date, ratio: Decimal, now: datetime) -> None:
+        """Apply a split to the ledger, once whoever asks how often."""
+        name = decision_id(self._desk, position.position_id, SPLIT, ex_date.isoformat())
         rows = self._store.decisions(start=position.opened_at, symbol=self._symbol, limit=None)
         if any(row.decision.decision_id == name for row in rows):
             return
         figures: dict[str, Figure] = {
+            "ex_date": ex_date.isoformat(),
             "ratio": str(ratio),
             "qty.before": position.qty,
             "stop_price.before": str(position.stop_price),
@@ -210,14 +226,14 @@ class PositionMonitor:
             verdict=Verdict.TAKEN,
             symbol=self._symbol,
             strategy=position.strategy,
-            reason="split",
+            reason=SPLIT,
             figures=figures,
         )
         try:
             after = apply_split(position, ratio)
         except ValueError as error:
             # Raising would hold up every other position; the resting pair stays.
-            reason = f"split: {error}"
+            reason = f"{SPLIT}: {error}"
             refused = replace(decision, verdict=Verdict.REFUSED, reason=reason)
             if self._store.record_decision(refused):
                 self._notifier.alert(f"{reason}; adjust the position by hand")
@@ -478,6 +494,7 @@ class PositionMonitor:
         """The position is closed: nothing of ours may keep selling."""
         self._position = self._resting = None
         self._attempts.clear()
+        self._scored_out = None
         self._exiting = self._exit_sent = self._look_at = None
         if any(r.intent.side is Side.SELL for r in self._store.open_orders(self._symbol)):
             self._cancel_sells(now)

@@ -65,7 +65,7 @@ PERIOD: Final = timedelta(seconds=60)
 _MARGIN: Final = timedelta(hours=1)
 _CLOCKS_APART: Final = timedelta(minutes=1)
 """A fill's time on the stream and over REST differ by less than this."""
-_ROUNDS: Final = 3
+_ROUNDS: Final = 4
 
 Book = Callable[[Execution], None]
 Check = Callable[[str], None]
@@ -263,7 +263,9 @@ class Reconciler:
         found: tuple[Correction, ...] = ()
         for number in range(_ROUNDS):
             found = self.look(now)
-            ripe = [c for c in found if self._is_ripe(c)]
+            # Booking a fill may change what the rest rests on, as where a split comes first.
+            fills = [c for c in found if isinstance(c, BookFill)]
+            ripe = fills or [c for c in found if self._is_ripe(c)]
             for correction in ripe:
                 self._apply(correction, now, book, check)
             # A difference that cannot be corrected is looked at twice: a fill may have

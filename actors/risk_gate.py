@@ -1,9 +1,9 @@
 """The risk gate: judges signals, sizes them, records the decision, sends the entry.
 
 Before it stands the strategist; after it the broker and, once an entry fills,
-the position monitor. It keeps nothing but its gateway and the session's daily
-histories: every judgement reads positions, orders, trades and halts from the
-store and the account from the broker.
+the position monitor. What rests is worked by `working_entries`. It keeps nothing
+but its gateway and the session's daily histories: every judgement reads
+positions, orders, trades and halts from the store and the account from the broker.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from actors.daily_history import DailyHistory
@@ -21,6 +20,8 @@ from actors.links import SignalSeen
 from actors.order_gateway import OrderGateway
 from actors.reconciler import reconciled
 from actors.refusals import Refusals
+from actors.score_review import ScoreReview
+from actors.working_entries import WorkingEntries
 from greenlight.domain.audit import (
     Decision,
     DecisionKind,
@@ -29,10 +30,12 @@ from greenlight.domain.audit import (
     instant_text,
     known_figure,
 )
+from greenlight.domain.corporate_actions import symbol_changes
 from greenlight.domain.desk_state import DeskState, RiskLimits
+from greenlight.domain.execution import EntryPolicy
 from greenlight.domain.halts import EquityBase
-from greenlight.domain.ledger import FLATTEN, is_flatten
 from greenlight.domain.market import (
+    Quote,
     Unavailable,
     eastern_date,
     session_at,
@@ -40,8 +43,6 @@ from greenlight.domain.market import (
 )
 from greenlight.domain.orders import (
     OrderKind,
-    OrderRecord,
-    OrderStatus,
     Role,
     Side,
     TimeInForce,
@@ -95,12 +96,16 @@ class RiskGate:
     ----------
     sectors : Mapping[str, str]
         Sector by symbol.
+    execution : EntryPolicy
+        How long an entry rests, and how often it is priced again.
     forecast : Forecast
         Where the expected volatility comes from.
     halt_switch : HaltSwitch
         Asked before every entry.
     desk_epoch : int | None
         See `OrderGateway`.
+    scored : Sequence[str] | None
+        The universe that scores are acted upon in; None: they are not.
     """
 
     def __init__(
@@ -113,24 +118,25 @@ class RiskGate:
         desk: str,
         limits: RiskLimits,
         sectors: Mapping[str, str],
-        entry_timeout_s: float,
+        execution: EntryPolicy,
         now: datetime,
         sleep: Sleep,
         forecast: Forecast = no_forecast,
         halt_switch: HaltSwitch = no_switch,
         desk_epoch: int | None = None,
+        scored: Sequence[str] | None = None,
     ) -> None:
         self._store = store
         self._broker = broker
         self._desk = desk
         self._limits = limits
         self._sectors = dict(sectors)
+        self._followed: date | None = None
         self._forecast = forecast
         self._halt_switch = halt_switch
         self._history = DailyHistory(market_data)
         self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
         self._watch = EquityWatch(store=store, broker=broker, notifier=notifier, limits=limits)
-        self._entry_timeout = timedelta(seconds=entry_timeout_s)
         # The strategist's signals and market data's sweeps come on threads of their own.
         self._turn = threading.Lock()
         self._gateway = OrderGateway(
@@ -141,8 +147,21 @@ class RiskGate:
             sleep=sleep,
             desk_epoch=desk_epoch,
         )
-        for record in self._entries():
-            self._settle(record, now)
+        self._working = WorkingEntries(
+            store=store, gateway=self._gateway, desk=desk, policy=execution, limits=limits
+        )
+        self._working.settle_all(now)
+        self._scores = None
+        if scored is not None:
+            self._scores = ScoreReview(
+                store=store,
+                history=self._history,
+                desk=desk,
+                symbols=scored,
+                sectors=sectors,
+                limits=limits,
+                forecast=forecast,
+            )
 
     def ping(self) -> str:
         """Answer, as proof of life."""
@@ -158,18 +177,20 @@ class RiskGate:
         with self._turn:
             for seen in signals:
                 self._judge_one(seen, now)
-            return self._next_sweep()
+            return self._working.next_look(now)
 
-    def sweep(self, now: datetime) -> datetime | None:
+    def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
         """See `GateLink.sweep`."""
         with self._turn:
-            is_flat = any(is_flatten(halt.reason) for halt in self._store.halts_in_force(now))
-            for record in self._entries():
-                if is_flat or record.intent.at + self._entry_timeout <= now:
-                    self._cancel_entry(record, now, FLATTEN if is_flat else "entry_timeout")
+            self._working.sweep(quotes, now)
             if session_at(now) is None:
                 self._refusals.close(now)
-            return self._next_sweep()
+            return self._working.next_look(now)
+
+    def review(self, quotes: Sequence[Quote], now: datetime) -> list[str]:
+        """See `GateLink.review`."""
+        with self._turn:
+            return [] if self._scores is None else self._scores.act(quotes, now)
 
     # -- one signal
     def _judge_one(self, seen: SignalSeen, now: datetime) -> None:
@@ -179,7 +200,7 @@ class RiskGate:
         )
         sent = self._store.order(client_order_id(self._desk, name, Role.ENTRY, 1))
         if sent is not None:
-            self._settle(sent, now)
+            self._working.settle(sent, now)
             return
         if self._is_decided(name, signal):
             return
@@ -213,10 +234,21 @@ class RiskGate:
         rows = self._store.decisions(start=signal.at, symbol=signal.symbol, limit=None)
         return any(row.decision.decision_id == name for row in rows)
 
+    def _follow_changes(self, day: date) -> None:
+        """Once a day: a company under a new symbol stays in its sector."""
+        if self._followed == day:
+            return
+        rows = self._store.decisions(kind=DecisionKind.ADJUST, limit=None)
+        for change in symbol_changes(row.decision for row in rows):
+            if change.old in self._sectors:
+                self._sectors[change.new] = self._sectors[change.old]
+        self._followed = day
+
     def _desk_state(self, seen: SignalSeen, now: datetime) -> DeskState:
         symbol, session = seen.signal.symbol, session_at(now)
-        positions, entries = self._store.open_positions(), self._entries_usd()
-        account = self._account()
+        self._follow_changes(eastern_date(now))
+        positions, costs = self._store.open_positions(), self._working.costs()
+        entries, account = costs.by_symbol, self._account()
         base = _UNKNOWN if session is None else self._watch.base(session)
         decided = self._store.decisions(
             start=now - _RATE_WINDOW, kind=DecisionKind.ENTRY, limit=None
@@ -232,7 +264,9 @@ class RiskGate:
             session=session,
             quote=seen.quote,
             equity_usd=None if account is None else account.equity,
-            buying_power_usd=None if account is None else account.buying_power,
+            buying_power_usd=(
+                None if account is None else account.buying_power - costs.unreserved_usd
+            ),
             loss_base_usd=base.loss_base_usd,
             high_usd=base.high_usd,
             positions=positions,
@@ -255,14 +289,6 @@ class RiskGate:
         reasons = [halt.reason for halt in self._store.halts_in_force(now)]
         switched = self._halt_switch()
         return reasons if switched is None else [*reasons, switched]
-
-    def _entries_usd(self) -> dict[str, Decimal]:
-        """What the entries that are not finished may still cost, by symbol."""
-        costs: dict[str, Decimal] = {}
-        for record in self._entries():
-            symbol = record.intent.symbol
-            costs[symbol] = costs.get(symbol, Decimal(0)) + _open_usd(record)
-        return costs
 
     def _account(self) -> BrokerAccount | None:
         try:
@@ -288,6 +314,7 @@ class RiskGate:
             figures |= {
                 "qty": entry.qty,
                 "limit_price": str(entry.limit_price),
+                "max_price": str(entry.max_price),
                 "stop_price": str(entry.stop_price),
                 "target_price": str(entry.target_price),
                 "exit_by": instant_text(exit_by),
@@ -309,57 +336,3 @@ class RiskGate:
             reason=", ".join(rule.rule for rule in failed) or "all rules passed",
             figures=figures,
         )
-
-    # -- working entries
-    def _settle(self, record: OrderRecord, now: datetime) -> None:
-        """Find out about an entry whose sending was cut short.
-
-        It was judged on its own minute: later than its time-out it is not sent.
-        """
-        if record.status not in {OrderStatus.INTENDED, OrderStatus.UNRESOLVED}:
-            return
-        if record.intent.at + self._entry_timeout <= now:
-            self._gateway.abandon(record, now)
-        else:
-            self._gateway.settle(record, now)
-
-    def _entries(self) -> list[OrderRecord]:
-        return [r for r in self._store.open_orders() if r.intent.role is Role.ENTRY]
-
-    def _next_sweep(self) -> datetime | None:
-        due = [record.intent.at + self._entry_timeout for record in self._entries()]
-        return min(due, default=None)
-
-    def _cancel_entry(self, record: OrderRecord, now: datetime, reason: str) -> None:
-        intent = record.intent
-        if record.order_id is None:
-            self._settle(record, now)
-            return
-        decision = Decision(
-            decision_id=decision_id(self._desk, intent.decision_id, "cancel"),
-            at=now,
-            kind=DecisionKind.CANCEL,
-            verdict=Verdict.TAKEN,
-            symbol=intent.symbol,
-            strategy=None,
-            reason=reason,
-            figures={
-                "qty": intent.qty,
-                "filled_qty": record.filled_qty,
-                "limit_price": str(intent.limit_price),
-                "rested_s": (now - intent.at).total_seconds(),
-                "rested_s.limit": self._entry_timeout.total_seconds(),
-            },
-        )
-        self._store.record_decision(decision)
-        if self._gateway.cancel(record.order_id, now) is None:
-            logger.warning(
-                "cancel of an entry is not confirmed yet",
-                extra={"action": "cancel_entry", "client_order_id": intent.client_order_id},
-            )
-
-
-def _open_usd(record: OrderRecord) -> Decimal:
-    """What the rest of an entry may still cost."""
-    intent = record.intent
-    return (intent.limit_price or Decimal(0)) * (intent.qty - record.filled_qty)

@@ -5,6 +5,9 @@ remember is in the store after every session, and bars since then come from
 the broker's history, so a strategist that died goes on as if it had not. A
 repeated minute gives the same signals, whose decisions have the same names.
 A strategy that fails is counted, recorded and told, and orders nothing.
+
+Every price that a strategy sees is for a share of today: before the first
+decision after a split its state is made anew from history in today's shares.
 """
 
 from __future__ import annotations
@@ -17,11 +20,26 @@ from functools import partial
 from typing import Any, Final
 
 from actors.links import GateLink, SignalSeen
-from greenlight.domain.audit import Decision, DecisionKind, Verdict, instant_text, known_figure
+from actors.refusals import Refusals
+from greenlight.domain.audit import (
+    Decision,
+    DecisionKind,
+    Figure,
+    Verdict,
+    instant_text,
+    known_figure,
+)
+from greenlight.domain.corporate_actions import (
+    present_symbol,
+    present_symbols,
+    split_adjusted,
+    symbol_changes,
+)
 from greenlight.domain.indicators import FloatArray
 from greenlight.domain.market import (
     Bar,
     Quote,
+    Split,
     bar_refusal,
     eastern_date,
     eastern_midnight,
@@ -37,6 +55,8 @@ logger = logging.getLogger(__name__)
 OPTIONS: Final[dict[str, Any]] = {"name": "strategist", "num_cpus": 0.2, "max_concurrency": 2}
 _CALENDAR_DAYS_A_SESSION: Final = 1.6
 """Calendar days in which a session is sure to lie, on the average over weeks."""
+_SPLITS_BACK: Final = timedelta(days=365)
+"""A state may be so old when the desk comes up again; splits are known for as long."""
 _DAILY: Final = "1Day"
 _SAMPLE_AT: Final = datetime(2013, 10, 7, 14, 30, tzinfo=UTC)
 
@@ -90,8 +110,11 @@ class Strategist:
         self._seen: dict[_Key, datetime] = {}
         self._recovered: dict[str, datetime] = {}
         self._decided: date | None = None
+        self._splits: tuple[Split, ...] = ()
+        self._followed: date | None = None
         self._faults: Counter[_Key] = Counter()
         self._told: set[tuple[str, str, date]] = set()
+        self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
         for strategy in strategies:
             self._compile(strategy)
 
@@ -108,9 +131,13 @@ class Strategist:
     ) -> datetime | None:
         """See `StrategistLink.on_minute`."""
         today = eastern_date(now)
+        if self._followed != today:
+            self._refusals.close(now)
+            self._follow_actions(today, now)
         is_first = bool(self._daily) and self._decided != today
-        work = self._daily_work(eastern_midnight(today)) if is_first else []
-        work += self._minute_work(bars)
+        work = self._daily_work(eastern_midnight(today), now) if is_first else []
+        work += self._minute_work(bars, now)
+        self._refusals.store_new()
         work.sort(key=lambda w: (w[1].start, w[1].symbol))
         result = self._decide(work, quotes, now)
         if is_first:
@@ -133,10 +160,10 @@ class Strategist:
         )
 
     # -- a minute
-    def _daily_work(self, midnight: datetime) -> _Work:
+    def _daily_work(self, midnight: datetime, now: datetime) -> _Work:
         for strategy in self._daily:
             if strategy.name not in self._recovered:
-                self._recover(strategy, before=midnight)
+                self._recover(strategy, before=midnight, now=now)
         since = min(
             self._seen.get((strategy.name, symbol), self._recovered[strategy.name])
             for strategy in self._daily
@@ -147,20 +174,20 @@ class Strategist:
             (strategy, bar)
             for strategy in self._daily
             for symbol in self._symbols
-            for bar in self._usable(history[symbol])
+            for bar in self._usable(self._in_todays_shares(history[symbol]), now)
         ]
 
-    def _minute_work(self, bars: Sequence[Bar]) -> _Work:
-        bars = _in_session(self._usable(bars)) if self._minutely else []
+    def _minute_work(self, bars: Sequence[Bar], now: datetime) -> _Work:
+        bars = _in_session(self._usable(bars, now)) if self._minutely else []
         if not bars:
             return []
         first = min(bar.start for bar in bars)
         for strategy in self._minutely:
             if strategy.name not in self._recovered:
-                self._recover(strategy, before=first)
+                self._recover(strategy, before=first, now=now)
         return [(strategy, bar) for strategy in self._minutely for bar in bars]
 
-    def _usable(self, bars: Sequence[Bar]) -> list[Bar]:
+    def _usable(self, bars: Sequence[Bar], now: datetime) -> list[Bar]:
         usable = []
         for bar in bars:
             reason = bar_refusal(bar)
@@ -168,9 +195,9 @@ class Strategist:
                 usable.append(bar)
                 continue
             self._faults["bar", reason] += 1
-            logger.error(
-                "bar refused: %s", reason, extra={"action": "refuse_bar", "symbol": bar.symbol}
-            )
+            figures: dict[str, Figure] = {"bar.start": instant_text(bar.start), "close": bar.close}
+            code = f"history_bar_{reason}"
+            self._refusals.add(eastern_date(now), bar.symbol, code, now, figures)
         return usable
 
     def _decide(self, work: _Work, quotes: Sequence[Quote], now: datetime) -> datetime | None:
@@ -269,6 +296,74 @@ class Strategist:
             )
         )
 
+    # -- corporate actions
+    def _follow_actions(self, today: date, now: datetime) -> None:
+        """Once a day, before its first decision: new names, then splits.
+
+        Raises `BrokerUnavailable` where the splits cannot be known: nothing is
+        decided on a price that may be of another share.
+        """
+        rows = self._store.decisions(kind=DecisionKind.ADJUST, limit=None)
+        changes = symbol_changes(row.decision for row in rows)
+        names = present_symbols(self._symbols, changes)
+        if names != self._symbols:
+            self._states = {
+                (n, present_symbol(s, changes)): v for (n, s), v in self._states.items()
+            }
+            self._seen = {(n, present_symbol(s, changes)): v for (n, s), v in self._seen.items()}
+            self._symbols = names
+        strategies = (*self._daily, *self._minutely)
+        longest = max((timedelta(days=_warmup_days(s)) for s in strategies), default=_SPLITS_BACK)
+        first = today - _SPLITS_BACK - longest
+        self._splits = self._market_data.splits(self._symbols, first, today)
+        for strategy in strategies:
+            for symbol in self._symbols:
+                ex_date = self._split_since(strategy, symbol, today)
+                if ex_date is not None:
+                    self._rebuild(strategy, symbol, ex_date, now)
+        self._followed = today
+
+    def _split_since(self, strategy: Strategy, symbol: str, today: date) -> date | None:
+        """The last split that the state of a symbol has not seen, by its ex-date."""
+        seen = self._seen.get((strategy.name, symbol))
+        if seen is None:
+            return None
+        unseen = [
+            split.ex_date
+            for split in self._splits
+            if split.symbol == symbol and eastern_date(seen) < split.ex_date <= today
+        ]
+        return max(unseen, default=None)
+
+    def _rebuild(self, strategy: Strategy, symbol: str, ex_date: date, now: datetime) -> None:
+        """The state after the bars it has seen, made of them in the new shares.
+
+        It begins at an instant that depends on the ex-date alone, so that a
+        strategist which died meanwhile makes the same.
+        """
+        key = strategy.name, symbol
+        seen = self._seen.pop(key)
+        warmup = timedelta(days=_warmup_days(strategy))
+        start = eastern_midnight(ex_date) - warmup
+        self._states[key] = strategy.new_state()
+        self._warm_up(strategy, symbol, start if start < seen else seen - warmup, seen, now)
+        self._seen[key] = seen
+        logger.info("state made anew", extra={"action": "split", "symbol": symbol})
+
+    def _warm_up(
+        self, strategy: Strategy, symbol: str, start: datetime, end: datetime, now: datetime
+    ) -> None:
+        """Move the state over history that ended by `end`; nothing is decided on it."""
+        history = self._market_data.bars([symbol], strategy.timeframe, start, end)
+        bars = self._usable(self._in_todays_shares(history[symbol]), now)
+        for bar in bars if strategy.timeframe == _DAILY else _in_session(bars):
+            if bar.end <= end:
+                self._step(strategy, bar, None)
+
+    def _in_todays_shares(self, bars: Sequence[Bar]) -> list[Bar]:
+        # Splits that are known are those up to today.
+        return split_adjusted(bars, self._splits, date.max)
+
     # -- recovery
     def _compile(self, strategy: Strategy) -> None:
         """One step on a made-up bar: compiling takes seconds, which no bar should wait."""
@@ -288,30 +383,54 @@ class Strategist:
             # It will fail on real bars too, and there it is recorded.
             logger.exception("%s fails", strategy.name, extra={"action": "strategy_fault"})
 
-    def _recover(self, strategy: Strategy, *, before: datetime) -> None:
-        name = strategy.name
+    def _recover(self, strategy: Strategy, *, before: datetime, now: datetime) -> None:
+        name, faults = strategy.name, self._faults.copy()
         for symbol in self._symbols:
             self._states[name, symbol] = strategy.new_state()
             self._seen.pop((name, symbol), None)
+        rows = self._store.decisions(kind=DecisionKind.ADJUST, limit=None)
+        changes = symbol_changes(row.decision for row in rows)
         for saved in self._store.strategy_states(name):
-            state = self._states.get((name, saved.symbol))
-            if state is not None and len(saved.values) == len(state) and saved.at <= before:
-                state[:] = saved.values
-                self._seen[name, saved.symbol] = saved.at
+            symbol = present_symbol(saved.symbol, changes)
+            state = self._states.get((name, symbol))
+            is_older = saved.at < self._seen.get((name, symbol), saved.at)
+            if is_older or state is None or len(saved.values) != len(state) or saved.at > before:
+                continue
+            state[:] = saved.values
+            self._seen[name, symbol] = saved.at
         warmup = timedelta(days=_warmup_days(strategy))
         for symbol in self._symbols:
+            ex_date = self._split_since(strategy, symbol, eastern_date(before))
+            if ex_date is not None:
+                self._rebuild(strategy, symbol, ex_date, now)
             if strategy.timeframe == _DAILY and (name, symbol) in self._seen:
                 # Daily bars since then are decided now, in `_decide`. Minute bars since
                 # then are decided or too old to act upon, and only move the state.
                 continue
             start = self._seen.get((name, symbol), before - warmup)
-            history = self._market_data.bars([symbol], strategy.timeframe, start, before)
-            bars = self._usable(history[symbol])
-            for bar in bars if strategy.timeframe == _DAILY else _in_session(bars):
-                self._step(strategy, bar, None)
+            self._warm_up(strategy, symbol, start, before, now)
         self._recovered[name] = before
+        self._record_recovery(name, self._faults - faults, now)
         self.save()
         logger.info("%s is warm", name, extra={"action": "recover", "symbols": len(self._symbols)})
+
+    def _record_recovery(self, strategy: str, faults: Counter[_Key], now: datetime) -> None:
+        """One row for each reason that bars of the history failed for, with their number."""
+        for (name, reason), count in sorted(faults.items()):
+            if name != strategy:
+                continue
+            self._store.record_decision(
+                Decision(
+                    decision_id=decision_id(self._desk, name, reason, "warm-up", instant_text(now)),
+                    at=now,
+                    kind=DecisionKind.DATA,
+                    verdict=Verdict.REFUSED,
+                    symbol=None,
+                    strategy=name,
+                    reason=f"strategy_error: {reason} in the history",
+                    figures={"count": count, "session": str(eastern_date(now)), "is_final": True},
+                )
+            )
 
 
 def _in_session(bars: Sequence[Bar]) -> list[Bar]:

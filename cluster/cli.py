@@ -20,7 +20,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cluster import cli_facts, cli_halts, cli_reconcile, cli_review, doctor, new_strategy
+from cluster import (
+    cli_facts,
+    cli_halts,
+    cli_reconcile,
+    cli_review,
+    cli_volatility,
+    doctor,
+    new_strategy,
+)
 from cluster.desk_file import DeskFile
 from cluster.processes import StartError
 from greenlight.ports import SchemaError, StoreUnavailable
@@ -42,6 +50,7 @@ cli_facts.register(app)
 cli_halts.register(app)
 cli_reconcile.register(app)
 cli_review.register(app)
+cli_volatility.register(app)
 new_strategy.register(app)
 
 console = Console()

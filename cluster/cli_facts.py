@@ -24,6 +24,7 @@ from rich.table import Table
 from cluster import services
 from cluster.desk_file import DeskFile
 from cluster.processes import StartError
+from cluster.refused_input import in_words, refused_input
 from greenlight.adapters.timescale import TimescaleStore
 from greenlight.domain.audit import (
     Decision,
@@ -51,8 +52,6 @@ BROKEN: Final = 1
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 _COVERAGE: Final = timedelta(days=10)
-_REFUSALS: Final = timedelta(days=4)
-"""How far back refused input is shown: over a long weekend."""
 _SIGNS: Final = {
     State.GREEN: "[green]● green[/green]",
     State.RED: "[red]● red[/red]",
@@ -224,28 +223,10 @@ def status(as_json: JsonFlag = False) -> None:
         until = "a person resumes" if halt.until is None else _eastern(halt.until)
         table.add_row("[red]halted[/red]", f"{halt.reason}, until {until}")
     for row in refused:
-        count = f"{row['count']:,} times" if row["is_counted"] else "counted at the close"
-        said = f"{row['symbol']}: {row['reason']} ({count}, session {row['session']})"
-        table.add_row("[yellow]refused[/yellow]", said)
+        table.add_row("[yellow]refused[/yellow]", in_words(row))
     if desk is not None and is_alive and desk.dashboard_url is not None:
         table.add_row("dashboard", desk.dashboard_url)
     console.print(table)
-
-
-def refused_input(store: Store, now: datetime) -> list[dict[str, Any]]:
-    """Quotes and histories refused in the last session that had any; one row a kind."""
-    found = store.decisions(start=now - _REFUSALS, kind=DecisionKind.DATA, limit=1000)
-    kinds: dict[tuple[object, ...], dict[str, Any]] = {}
-    for row in found:
-        decision = row.decision
-        session, count = decision.figures.get("session"), decision.figures.get("count")
-        key = (session, decision.symbol, decision.reason.partition(":")[0])
-        kept = kinds.setdefault(key, {"session": session, "count": 1, "is_counted": False})
-        kept |= {"symbol": decision.symbol, "reason": decision.reason}
-        if isinstance(count, int):
-            kept |= {"count": count, "is_counted": True}
-    last = max((str(row["session"]) for row in kinds.values()), default=None)
-    return [row for row in kinds.values() if row["session"] == last]
 
 
 def _run_row(run: Run) -> dict[str, object]:

@@ -35,7 +35,8 @@ def review(as_json: cli_facts.JsonFlag = False) -> None:
     """Review the portfolio: what it is worth, what it earned, what needs attention.
 
     Every position is scored HOLD, ADD, TRIM or EXIT with the contribution of
-    each input, the most urgent first. The desk does not act on scores.
+    each input, the most urgent first. The desk acts on an EXIT only where
+    GREENLIGHT_ACT_ON_SCORES is on.
     """
     settings = load_settings()
     with cli_facts.open_store(settings) as store:
@@ -62,6 +63,7 @@ def _as_json(found: ReviewedPortfolio) -> dict[str, object]:
         "cash_usd": float(portfolio.cash_usd),
         "cash_off_usd": _number(found.cash_off_usd),
         "equity_usd": _number(portfolio.equity_usd),
+        "dividends_usd": {s: float(usd) for s, usd in found.dividends_usd.items()},
         "holdings": [
             {
                 "symbol": h.symbol,
@@ -117,6 +119,9 @@ def _print(found: ReviewedPortfolio) -> None:
     if found.cash_off_usd is not None:
         console.print(f"the ledger's cash less the broker's: {_dollars(found.cash_off_usd)}")
     console.print(table)
+    if found.dividends_usd:
+        paid = ", ".join(f"{s} {_dollars(usd)}" for s, usd in found.dividends_usd.items())
+        console.print(f"dividends (in no gain above): {paid}")
     for scored in found.scores:
         parts = ", ".join(f"{name} {part:+.2f}" for name, part in scored.contributions.items())
         missing = "".join(f"; no {name}: {why}" for name, why in scored.missing.items())

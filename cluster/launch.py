@@ -22,7 +22,7 @@ from cluster.fast_lane import LineAddress, LineServer
 
 logger = logging.getLogger(__name__)
 
-CORE: Final = ("recorder", "risk-gate", "strategist", "market-data")
+CORE: Final = ("recorder", "nightly", "risk-gate", "strategist", "market-data")
 """Actors that are always there, in the order in which they start."""
 SUPERVISOR: Final = "supervisor"
 FENCED_EXIT: Final = 75
@@ -106,11 +106,12 @@ def create_monitor(config: DeskConfig, symbol: str) -> None:
 
 def create_core(config: DeskConfig) -> None:
     """Start the actors that are always there; each is up when this returns."""
-    from actors import market_data, recorder, risk_gate, strategist
+    from actors import market_data, nightly, recorder, risk_gate, strategist
     from cluster import supervisor
 
     plan: list[tuple[str, Mapping[str, Any], Callable[..., Any]]] = [
         ("Recorder", recorder.OPTIONS, wiring.build_recorder),
+        ("Nightly", nightly.OPTIONS, wiring.build_nightly),
         ("RiskGate", risk_gate.OPTIONS, wiring.build_gate),
         ("Strategist", strategist.OPTIONS, wiring.build_strategist),
         ("MarketDataHub", market_data.OPTIONS, wiring.build_market_data),
@@ -144,9 +145,18 @@ def start_ray(*, dashboard_port: int | None) -> str | None:
         log_to_driver=False,
         logging_level=logging.ERROR,
         object_store_memory=_OBJECT_STORE_BYTES,
+        # One more than there are, for the actors' shares: tasks then get every core.
+        num_cpus=_cores() + 1,
     )
     url = context.dashboard_url
     return f"http://{url}" if url else None
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def stop_ray() -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -116,6 +116,11 @@ class RemoteActor:
             )
             time.sleep(0.1)
 
+    def tell(self, method: str, *args: Any) -> None:
+        """Call and do not wait; while the actor is away the call is lost."""
+        with suppress(*_AWAY):
+            self._find().call.remote(method, *args)
+
     def _find(self) -> Any:
         try:
             return ray.get_actor(self._name, namespace=NAMESPACE)
@@ -142,9 +147,14 @@ class RemoteGate:
         result: datetime | None = self._actor.call("judge", signals, now)
         return result
 
-    def sweep(self, now: datetime) -> datetime | None:
+    def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
         """See `GateLink.sweep`."""
-        result: datetime | None = self._actor.call("sweep", now)
+        result: datetime | None = self._actor.call("sweep", quotes, now)
+        return result
+
+    def review(self, quotes: Sequence[Quote], now: datetime) -> list[str]:
+        """See `GateLink.review`."""
+        result: list[str] = self._actor.call("review", quotes, now)
         return result
 
 
@@ -205,6 +215,27 @@ class RemoteRecorder:
         self._actor.call("close_session", now)
 
 
+class RemoteNightly:
+    """`NightlyLink` over Ray.
+
+    Parameters
+    ----------
+    is_lockstep : bool
+        Wait until the work is done.
+    """
+
+    def __init__(self, actor: RemoteActor, *, is_lockstep: bool) -> None:
+        self._actor = actor
+        self._is_lockstep = is_lockstep
+
+    def close_session(self, now: datetime) -> None:
+        """See `NightlyLink.close_session`."""
+        if self._is_lockstep:
+            self._actor.call("close_session", now)
+        else:
+            self._actor.tell("close_session", now)
+
+
 class RemoteMonitors:
     """`MonitorsLink` over Ray: one actor a symbol, started when first asked.
 
@@ -250,9 +281,11 @@ class RemoteMonitors:
             for symbol, quote, number in started
         }
 
-    def on_split(self, symbol: str, ratio: Decimal, now: datetime) -> WatchBand | None:
+    def on_split(
+        self, symbol: str, ex_date: date, ratio: Decimal, now: datetime
+    ) -> WatchBand | None:
         """See `MonitorsLink.on_split`."""
-        result: WatchBand | None = self._of(symbol).call("on_split", ratio, now)
+        result: WatchBand | None = self._of(symbol).call("on_split", ex_date, ratio, now)
         return result
 
     def leave(self, symbol: str, quote: Quote | None, now: datetime) -> WatchBand | None:

@@ -25,6 +25,7 @@ from greenlight.ports import BrokerUnavailable, SentimentModel, Sleep, StoreUnav
 
 if TYPE_CHECKING:
     from actors.market_data import MarketDataHub
+    from actors.nightly import Nightly
     from actors.position_monitor import PositionMonitor
     from actors.recorder import Recorder
     from actors.risk_gate import RiskGate
@@ -120,6 +121,15 @@ def _last_instant(config: DeskConfig) -> datetime:
     return decisions[-1].decision.at if decisions else config.start_at
 
 
+def _universe(config: DeskConfig, store: TimescaleStore) -> tuple[str, ...]:
+    """The symbols of the settings under their present names."""
+    from greenlight.domain.audit import DecisionKind
+    from greenlight.domain.corporate_actions import present_symbols, symbol_changes
+
+    rows = insist(lambda: store.decisions(kind=DecisionKind.ADJUST, limit=None))
+    return present_symbols(config.symbols, symbol_changes(row.decision for row in rows))
+
+
 def build_monitor(config: DeskConfig, symbol: str) -> PositionMonitor:
     """The position monitor of a symbol."""
     from actors.position_monitor import PositionMonitor
@@ -143,20 +153,24 @@ def build_gate(config: DeskConfig) -> RiskGate:
     from actors.risk_gate import RiskGate, no_switch
     from greenlight.adapters.halt_file import HaltFile
     from greenlight.adapters.sector_table import sector_table
+    from jobs.forecasts import ExpectedVolatility
 
     settings = _settings(config)
+    store = build_store(config)
     switch = no_switch if config.halt_file is None else HaltFile(Path(config.halt_file))
     return insist(
         lambda: RiskGate(
-            store=build_store(config),
+            store=store,
             broker=build_broker(config, _QUESTIONS_A_MINUTE),
             market_data=_market_data(config),
             notifier=ConsoleNotifier(),
             desk=config.desk,
             limits=settings.limits(),
             sectors=sector_table() | settings.sectors,
-            entry_timeout_s=settings.entry_timeout_s,
             halt_switch=switch,
+            execution=settings.entry_policy(),
+            scored=config.symbols if settings.act_on_scores else None,
+            forecast=ExpectedVolatility(store),
             now=_last_instant(config),
             sleep=time.sleep,
             desk_epoch=config.desk_epoch,
@@ -171,11 +185,11 @@ def build_strategist(config: DeskConfig) -> Strategist:
     from cluster.remote_ports import RemoteActor, RemoteGate
     from greenlight.strategies import build_strategies
 
-    settings = _settings(config)
+    settings, store = _settings(config), build_store(config)
     return Strategist(
         strategies=build_strategies(settings),
-        symbols=config.symbols,
-        store=build_store(config),
+        symbols=_universe(config, store),
+        store=store,
         market_data=_market_data(config),
         sentiment=build_sentiment(config, settings),
         gate=RemoteGate(RemoteActor(HOLDER)),
@@ -232,6 +246,25 @@ def build_recorder(config: DeskConfig) -> Recorder:
     )
 
 
+def build_nightly(config: DeskConfig) -> Nightly:
+    """The nightly work, its fits as Ray tasks."""
+    from actors.nightly import Nightly
+    from cluster.fanout import fan_out
+    from greenlight.domain.volatility import VolatilityPolicy
+    from jobs.volatility import Forecaster
+
+    return Nightly(
+        forecast=Forecaster(
+            store=build_store(config),
+            market_data=_market_data(config),
+            symbols=config.symbols,
+            policy=VolatilityPolicy(),
+            fan_out=fan_out,
+        ),
+        notifier=ConsoleNotifier(),
+    )
+
+
 def build_market_data(config: DeskConfig) -> MarketDataHub:
     """Market data with its streams and links."""
     from actors.market_data import MarketDataHub
@@ -242,6 +275,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         RemoteActor,
         RemoteGate,
         RemoteMonitors,
+        RemoteNightly,
         RemoteRecorder,
         RemoteStrategist,
     )
@@ -249,7 +283,11 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
 
     store, data = build_store(config), _market_data(config)
     broker = build_broker(config, _QUESTIONS_A_MINUTE)
+    settings = _settings(config)
+    is_lockstep = config.control_url is not None
     clock: Any = EventClock(_last_instant(config)) if config.is_replay else SystemClock()
+    store = build_store(config)
+    symbols = _universe(config, store)
     return MarketDataHub(
         store=store,
         broker=broker,
@@ -260,7 +298,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
             control_url=config.control_url,
             key_id=config.key_id,
             secret_key=config.secret_key,
-            symbols=config.symbols,
+            symbols=symbols,
             wants_daily=False,
             wants_ticks=False,
         ),
@@ -268,9 +306,12 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         gate=RemoteGate(RemoteActor("risk-gate")),
         monitors=RemoteMonitors(monitor_name, lambda symbol: create_monitor(config, symbol)),
         recorder=RemoteRecorder(RemoteActor("recorder")),
+        nightly=RemoteNightly(RemoteActor("nightly"), is_lockstep=is_lockstep),
         notifier=ConsoleNotifier(),
         desk=config.desk,
-        limits=_settings(config).limits(),
+        symbols=symbols,
+        limits=settings.limits(),
+        acts_on_scores=settings.act_on_scores,
         reconciler=Reconciler(
             store=store,
             broker=broker,
@@ -280,7 +321,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
             sleep=time.sleep,
             desk_epoch=config.desk_epoch,
         ),
-        is_lockstep=config.control_url is not None,
+        is_lockstep=is_lockstep,
         every_minute=config.wants_minutes,
         now=clock.now,
         advance=clock.advance if config.is_replay else lambda _: None,

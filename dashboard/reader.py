@@ -10,19 +10,22 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from dashboard.view_model import CurvePoint, Price, curve
+from greenlight.domain.audit import DecisionKind
+from greenlight.domain.corporate_actions import recorded_splits, split_factor
 from greenlight.domain.forecasts import VolatilityScore
+from greenlight.domain.market import eastern_date
 from greenlight.domain.positions import Position
 from greenlight.domain.readiness import Evaluation, ReadinessPolicy
 from greenlight.domain.trades import Trade
 from greenlight.ports import Cache, Coverage, Halt, SchemaError, Store, StoreUnavailable
+from jobs.forecasts import AgedForecast, current_forecasts
 from jobs.readiness import WINDOW, Evaluator, present
-from jobs.volatility import AgedForecast, current_forecasts
 
 logger = logging.getLogger(__name__)
 
@@ -174,12 +177,17 @@ class DeskReader:
 
 
 _TICK: Final = timedelta(microseconds=1)
+_ADJUSTED: Final = timedelta(days=7)
+"""A price that is older than this is of a desk that does not run."""
 
 
 def _prices(
     store: Store, cache: Cache, positions: tuple[Position, ...], now: datetime
 ) -> dict[str, Price]:
-    """Latest mids from the cache; where it has none, the last minute bar's close."""
+    """Latest mids from the cache; where it has none, the last minute bar's close.
+
+    In the shares of today: before the open after a split the last price is of others.
+    """
     symbols = [p.symbol for p in positions]
     found = {
         symbol: Price(price=(quote.bid + quote.ask) / 2, at=quote.at)
@@ -189,7 +197,14 @@ def _prices(
         if symbol not in found:
             for bar in store.bars(symbol, "1Min", now - _RECENT, now + _TICK)[-1:]:
                 found[symbol] = Price(price=bar.close, at=bar.end)
-    return found
+    rows = store.decisions(kind=DecisionKind.ADJUST, start=now - _ADJUSTED, limit=None)
+    splits, today = recorded_splits(row.decision for row in rows), eastern_date(now)
+    return {
+        symbol: replace(
+            last, price=last.price / split_factor(splits, symbol, eastern_date(last.at), today)
+        )
+        for symbol, last in found.items()
+    }
 
 
 def system_clock() -> datetime:

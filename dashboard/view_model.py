@@ -19,7 +19,7 @@ from greenlight.domain.market import EASTERN, Unavailable
 from greenlight.domain.positions import Position
 from greenlight.domain.trades import Trade
 from greenlight.ports import Coverage, EquityMark
-from jobs.volatility import AgedForecast
+from jobs.forecasts import AgedForecast
 
 MINUS: Final = "−"
 NOTHING: Final = "—"

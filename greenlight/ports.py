@@ -14,8 +14,9 @@ from decimal import Decimal
 from typing import Protocol
 
 from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind
+from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
-from greenlight.domain.market import Bar, Quote, Split, Tick, Unavailable
+from greenlight.domain.market import Bar, Quote, Split, SymbolChange, Tick, Unavailable
 from greenlight.domain.orders import (
     BrokerOrder,
     Execution,
@@ -126,6 +127,10 @@ class Broker(Protocol):
         """Fills at or after an instant, oldest first."""
         ...
 
+    def dividends(self, after: datetime) -> tuple[DividendPaid, ...]:
+        """Dividends paid (and tax withheld from them) after an instant, oldest first."""
+        ...
+
 
 class MarketData(Protocol):
     """History and latest values over REST. Raises `BrokerUnavailable`."""
@@ -142,6 +147,12 @@ class MarketData(Protocol):
 
     def splits(self, symbols: Sequence[str], start: date, end: date) -> tuple[Split, ...]:
         """Share splits with an ex-date from `start` to `end`, both included."""
+        ...
+
+    def symbol_changes(
+        self, symbols: Sequence[str], start: date, end: date
+    ) -> tuple[SymbolChange, ...]:
+        """New names of these symbols from `start` to `end`, both included, oldest first."""
         ...
 
 
@@ -331,7 +342,25 @@ class Store(Protocol):
         ...
 
     def adjust_position(self, position: Position, decision: Decision) -> bool:
-        """Replace quantity, stop and target of an open position (a split)."""
+        """Replace symbol, quantity, stop and target of an open position (a corporate action).
+
+        False, and nothing changed, where the decision was recorded before or
+        the position is not open.
+        """
+        ...
+
+    def book_dividend(self, paid: DividendPaid, decision: Decision) -> bool:
+        """Book a payment once (by its activity id), with its decision, in one transaction."""
+        ...
+
+    def dividends(
+        self, *, start: datetime | None = None, limit: int | None = 1000
+    ) -> list[DividendPaid]:
+        """Payments oldest first (the last `limit` of them); no trade's gain has them."""
+        ...
+
+    def leave_by(self, position: Position, exit_by: datetime, decision: Decision) -> bool:
+        """Set when an open position is to be left, and nothing else of it."""
         ...
 
     def position(self, symbol: str) -> Position | None:
@@ -351,7 +380,7 @@ class Store(Protocol):
         ...
 
     def cash(self) -> Decimal | None:
-        """Start cash of the run's account plus all fills less fees; None before a run."""
+        """Start cash of the account plus fills and dividends, less fees; None before a run."""
         ...
 
     # -- evidence
@@ -542,6 +571,10 @@ class Streams(Protocol):
 
     def acknowledge(self, step: StepReady) -> None:
         """Say that everything the step and the updates before it caused is done."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Bring `new` from now on where `old` was brought; never from the streams' own thread."""
         ...
 
     def stop(self) -> None:

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from greenlight.domain.desk_state import MAX_RISK_FRAC, RiskLimits
+from greenlight.domain.execution import EntryPolicy
 
 _DECISIVE: Final = (
     "strategies",
@@ -47,6 +48,9 @@ _DECISIVE: Final = (
     "target_frac",
     "hold_sessions",
     "entry_timeout_s",
+    "entry_reprices",
+    "entry_reprice_after_s",
+    "act_on_scores",
     "sectors",
 )
 """The settings that a decision depends on, besides the limits."""
@@ -275,6 +279,24 @@ class Settings(BaseSettings):
     entry_timeout_s: float = Field(
         default=300, gt=0, description="An entry's rest is cancelled after this (5 minutes)."
     )
+    entry_reprices: int = Field(
+        default=2, ge=0, le=5, description="How often a resting entry is priced again (ours)."
+    )
+    entry_reprice_after_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Wait before each repricing; none: the entry's time in equal parts (ours).",
+    )
+    entry_chase_bps: float = Field(
+        default=20.0,
+        gt=0,
+        le=100,
+        description="How far above an entry's first limit it may be repriced (ours).",
+    )
+    act_on_scores: bool = Field(
+        default=False,
+        description="Leave a position whose score says EXIT, once a session at the open.",
+    )
     request_deadline_s: float = Field(
         default=5, gt=0, le=60, description="Longest wait for the broker; alpaca-py has none."
     )
@@ -307,6 +329,15 @@ class Settings(BaseSettings):
     def limits(self) -> RiskLimits:
         """The risk chain's limits."""
         return RiskLimits(**{name: getattr(self, name) for name in _LIMITS})
+
+    def entry_policy(self) -> EntryPolicy:
+        """How a resting entry is worked."""
+        after_s = self.entry_reprice_after_s
+        return EntryPolicy(
+            timeout_s=self.entry_timeout_s,
+            reprices=self.entry_reprices,
+            reprice_after_s=after_s or self.entry_timeout_s / (self.entry_reprices + 1),
+        )
 
     def fingerprint(self) -> str:
         """SHA-256 of what a decision depends on: strategies, parameters and limits."""

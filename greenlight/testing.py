@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from greenlight.domain import ledger
 from greenlight.domain.audit import GENESIS, ChainedDecision, Decision, DecisionKind, chain_hash
+from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.costs import fill_cost
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick, Unavailable
@@ -189,6 +190,7 @@ class FakeStore:
         self._fills: dict[tuple[str, int], _BookedFill] = {}
         self._positions: dict[str, Position] = {}
         self._trades: list[Trade] = []
+        self._dividends: dict[str, DividendPaid] = {}
         self._bars: dict[tuple[str, str, datetime], Bar] = {}
         self._equity: dict[tuple[str, datetime], EquityMark] = {}
         self._beats: set[tuple[str, datetime]] = set()
@@ -387,19 +389,51 @@ class FakeStore:
             return Booking(is_duplicate=False, position=position, trade=trade)
 
     def adjust_position(self, position: Position, decision: Decision) -> bool:
-        """Replace quantity, stop and target of an open position (a split).
+        """Replace symbol, quantity, stop and target of an open position.
 
         False, and nothing changed, where the decision was recorded before or
-        the position is not open.
+        the position is not open. Raises `ValueError` where another position
+        has the symbol.
         """
+        with self._turn():
+            held = self._positions.get(position.position_id)
+            if held is None or not held.is_open:
+                return False
+            other = self._open(position.symbol)
+            if other is not None and other.position_id != position.position_id:
+                raise ValueError(f"{position.symbol} is held already, as {other.position_id}")
+            if not self._append(decision):
+                return False
+            self._positions[position.position_id] = position
+            return True
+
+    def leave_by(self, position: Position, exit_by: datetime, decision: Decision) -> bool:
+        """Set when an open position is to be left; False as in `adjust_position`."""
         with self._turn():
             held = self._open(position.symbol)
             if held is None or held.position_id != position.position_id:
                 return False
             if not self._append(decision):
                 return False
-            self._positions[position.position_id] = position
+            self._positions[held.position_id] = replace(held, exit_by=exit_by)
             return True
+
+    def book_dividend(self, paid: DividendPaid, decision: Decision) -> bool:
+        """Book a payment once, with its decision; False where it was booked before."""
+        with self._turn():
+            if paid.activity_id in self._dividends:
+                return False
+            self._append(decision)
+            self._dividends[paid.activity_id] = paid
+            return True
+
+    def dividends(
+        self, *, start: datetime | None = None, limit: int | None = 1000
+    ) -> list[DividendPaid]:
+        """Payments oldest first, the last `limit` of them."""
+        with self._turn():
+            found = [p for p in self._dividends.values() if start is None or p.at >= start]
+            return _last(sorted(found, key=lambda p: (p.at, p.activity_id)), limit)
 
     def position(self, symbol: str) -> Position | None:
         """The open position of a symbol."""
@@ -435,7 +469,7 @@ class FakeStore:
             return _last(sorted(found, key=lambda t: (t.closed_at, t.position_id)), limit)
 
     def cash(self) -> Decimal | None:
-        """Start cash of the account's first run, plus all fills since, less fees."""
+        """Start cash of the account's first run, plus fills and dividends since, less fees."""
         with self._turn():
             first = self._first_run()
             if first is None:
@@ -446,6 +480,9 @@ class FakeStore:
                 if fill.at >= first.started_at:
                     amount = fill.price * fill.qty
                     cash += (amount if fill.side is Side.SELL else -amount) - booked.fees_usd
+            for paid in self._dividends.values():
+                if paid.at >= first.started_at:
+                    cash += paid.usd
             return cash
 
     # -- evidence

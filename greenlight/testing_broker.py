@@ -16,7 +16,8 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from greenlight.domain import ledger
-from greenlight.domain.market import Bar, Quote, Split
+from greenlight.domain.corporate_actions import DividendPaid
+from greenlight.domain.market import Bar, Quote, Split, SymbolChange
 from greenlight.domain.orders import (
     Accepted,
     BrokerOrder,
@@ -56,8 +57,8 @@ class FakeBroker:
     """`greenlight.ports.Broker` in memory.
 
     Orders rest until `fill`; an OCO is a limit with a stop leg that share one
-    reservation. Sends, cancels and fills are kept in `submitted`, `cancels`
-    and `fills`.
+    reservation. Sends, cancels, fills and dividends are kept in `submitted`,
+    `cancels`, `fills` and `payments`.
 
     Parameters
     ----------
@@ -93,6 +94,7 @@ class FakeBroker:
         self.submitted: list[OrderIntent] = []
         self.cancels: list[str] = []
         self.fills: list[Execution] = []
+        self.payments: list[DividendPaid] = []
         self._clock = clock
         self._cash = cash
         self._orders: dict[str, BrokerOrder] = {}
@@ -120,6 +122,30 @@ class FakeBroker:
         """Own shares that no order of the desk bought; 0 takes them away."""
         self._holdings[symbol], self._paid[symbol] = qty, Decimal(price) * qty
         self._prices.setdefault(symbol, Decimal(price))
+
+    def rename(self, old: str, new: str) -> None:
+        """Give the shares of a symbol a new name; its live orders are cancelled."""
+        for order in list(self._orders.values()):
+            if order.symbol == old and order.is_live:
+                self._finish(order, OrderStatus.CANCELED)
+        for table in (self._holdings, self._paid, self._prices):
+            if old in table:
+                table[new] = table.pop(old)  # type: ignore[assignment]
+
+    def pay(self, symbol: str, usd_a_share: str, *, at: datetime | None = None) -> DividendPaid:
+        """Pay a cash dividend for the shares held."""
+        qty, rate = Decimal(self._holdings.get(symbol, 0)), Decimal(usd_a_share)
+        paid = DividendPaid(
+            activity_id=f"div-{len(self.payments) + 1}",
+            symbol=symbol,
+            at=at or self._clock.now(),
+            usd=(qty * rate).quantize(Decimal("0.01")),
+            qty=qty,
+            usd_a_share=rate,
+        )
+        self._cash += paid.usd
+        self.payments.append(paid)
+        return paid
 
     def fill(self, order_id: str, qty: int, price: str | Decimal) -> Execution:
         """Fill shares of a live order; the other one of a pair shrinks or is cancelled.
@@ -297,6 +323,11 @@ class FakeBroker:
         self._answer()
         return tuple(replace(f, client_order_id=None) for f in self.fills if f.at >= after)
 
+    def dividends(self, after: datetime) -> tuple[DividendPaid, ...]:
+        """Payments after an instant."""
+        self._answer()
+        return tuple(p for p in self.payments if p.at > after)
+
     # -- inside
     def _answer(self) -> None:
         if not self.up:
@@ -427,11 +458,13 @@ class FakeMarketData:
         bars: Iterable[Bar] = (),
         quotes: Iterable[Quote] = (),
         splits: Iterable[Split] = (),
+        changes: Iterable[SymbolChange] = (),
     ) -> None:
         self.up = True
         self.history = list(bars)
         self.latest = {quote.symbol: quote for quote in quotes}
         self.actions = list(splits)
+        self.changes = list(changes)
 
     def bars(
         self, symbols: Sequence[str], timeframe: str, start: datetime, end: datetime
@@ -460,6 +493,13 @@ class FakeMarketData:
         self._answer()
         return tuple(s for s in self.actions if s.symbol in symbols and start <= s.ex_date <= end)
 
+    def symbol_changes(
+        self, symbols: Sequence[str], start: date, end: date
+    ) -> tuple[SymbolChange, ...]:
+        """New names of these symbols from `start` to `end`."""
+        self._answer()
+        return tuple(c for c in self.changes if c.old in symbols and start <= c.day <= end)
+
     def _answer(self) -> None:
         if not self.up:
             raise BrokerUnavailable("market data was taken away")
@@ -470,6 +510,7 @@ class FakeStreams:
 
     def __init__(self) -> None:
         self.acknowledged: list[StepReady] = []
+        self.renamed: list[tuple[str, str]] = []
         self.is_stopped = False
         self._sink: Callable[[StreamEvent], None] | None = None
         self._changed = threading.Condition()
@@ -485,6 +526,10 @@ class FakeStreams:
         with self._changed:
             self.acknowledged.append(step)
             self._changed.notify_all()
+
+    def rename(self, old: str, new: str) -> None:
+        """Keep both names."""
+        self.renamed.append((old, new))
 
     def stop(self) -> None:
         """Deliver nothing any more."""

@@ -6,25 +6,22 @@ functions; nothing is written.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
 from typing import Final
 
+from greenlight.domain.audit import DecisionKind
+from greenlight.domain.corporate_actions import recorded_splits, split_adjusted
 from greenlight.domain.market import Bar, Unavailable, eastern_date
-from greenlight.domain.portfolio import UNKNOWN_SECTOR, Holding, Portfolio, review
-from greenlight.domain.scoring import Score, ScoreInputs, by_urgency, month_return, score
+from greenlight.domain.portfolio import Holding, Portfolio, review
+from greenlight.domain.scoring import Score, score_holdings
 from greenlight.ports import Store
+from jobs.forecasts import ExpectedVolatility
 
 WINDOW: Final = timedelta(days=45)
 """Thirty sessions of bars: a month of momentum and some to spare."""
-_FORECAST_KEPT: Final = timedelta(days=7)
-"""An older forecast says nothing of the days to come."""
-_SESSIONS_A_YEAR: Final = 252
-_MIN_RETURNS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +29,16 @@ class ReviewedPortfolio:
     """The portfolio, a score or the reason for none of each holding, and the broker's cash.
 
     `cash_off_usd` is the ledger's cash less the broker's at the last close that
-    the broker told; None before there is one or where fills came after it.
+    the broker told; None before there is one or where money moved after it.
+    `dividends_usd` is what was paid, less tax, by symbol; it is in the cash, and
+    in no gain of the portfolio.
     """
 
     portfolio: Portfolio
     scores: tuple[Score, ...]
     unscored: Mapping[str, str]
     cash_off_usd: Decimal | None
+    dividends_usd: Mapping[str, Decimal]
 
 
 def review_portfolio(
@@ -66,10 +66,17 @@ def review_portfolio(
         return Unavailable("the desk has not run yet")
     positions, trades = store.open_positions(), store.trades(limit=None)
     universe = {*symbols, *(p.symbol for p in positions), *(t.symbol for t in trades)}
+    rows = store.decisions(kind=DecisionKind.ADJUST, start=now - WINDOW, limit=None)
+    splits, today = recorded_splits(row.decision for row in rows), eastern_date(now)
     closes = {
-        symbol: _daily_closes(store.bars(symbol, "1Min", now - WINDOW, now))
+        symbol: _daily_closes(
+            split_adjusted(store.bars(symbol, "1Min", now - WINDOW, now), splits, today)
+        )
         for symbol in sorted(universe)
     }
+    dividends: dict[str, Decimal] = {}
+    for paid in store.dividends(limit=None):
+        dividends[paid.symbol] = dividends.get(paid.symbol, Decimal(0)) + paid.usd
     prices = {symbol: Decimal(repr(days[-1])) for symbol, days in closes.items() if days}
     portfolio = review(
         at=now,
@@ -79,39 +86,21 @@ def review_portfolio(
         prices_usd=prices,
         sectors=sectors,
     )
-    forecasts = {
-        made.symbol: made.vol_frac_ann for made in store.latest_forecasts(now - _FORECAST_KEPT, now)
-    }
-    months = {symbol: month_return(days) for symbol, days in closes.items()}
-    gains = {s: gain for s, gain in months.items() if not isinstance(gain, Unavailable)}
-    scores: list[Score] = []
-    unscored: dict[str, str] = {}
-    for holding in portfolio.holdings:
-        found = score(
-            ScoreInputs(
-                symbol=holding.symbol,
-                closes=closes[holding.symbol],
-                sector_returns_frac=[
-                    gain
-                    for symbol, gain in gains.items()
-                    if sectors.get(symbol, UNKNOWN_SECTOR) == holding.sector
-                ],
-                universe_returns_frac=list(gains.values()),
-                weight_frac=_weight(holding, portfolio.equity_usd),
-                max_weight_frac=max_weight_frac,
-                forecast_vol_ann=forecasts.get(holding.symbol),
-                usual_vol_ann=_realised_vol_ann(closes[holding.symbol]),
-            )
-        )
-        if isinstance(found, Unavailable):
-            unscored[holding.symbol] = found.reason
-        else:
-            scores.append(found)
+    expected = ExpectedVolatility(store)
+    found = {h.symbol: expected(h.symbol, now) for h in portfolio.holdings}
+    scores, unscored = score_holdings(
+        {h.symbol: _weight(h, portfolio.equity_usd) for h in portfolio.holdings},
+        closes=closes,
+        sectors=sectors,
+        forecasts_vol_ann={s: v for s, v in found.items() if not isinstance(v, Unavailable)},
+        max_weight_frac=max_weight_frac,
+    )
     return ReviewedPortfolio(
         portfolio=portfolio,
-        scores=tuple(by_urgency(scores)),
+        scores=tuple(scores),
         unscored=unscored,
         cash_off_usd=_cash_off(store, cash, now),
+        dividends_usd=dividends,
     )
 
 
@@ -126,18 +115,10 @@ def _weight(holding: Holding, equity_usd: Decimal | None) -> float | None:
     return float(holding.marked_usd / equity_usd)
 
 
-def _realised_vol_ann(closes: Sequence[float]) -> float | None:
-    if len(closes) <= _MIN_RETURNS or min(closes) <= 0:
-        return None
-    steps = [math.log(b) - math.log(a) for a, b in pairwise(closes)]
-    mean = sum(steps) / len(steps)
-    variance = sum((step - mean) ** 2 for step in steps) / (len(steps) - 1)
-    return math.sqrt(_SESSIONS_A_YEAR * variance)
-
-
 def _cash_off(store: Store, cash: Decimal, now: datetime) -> Decimal | None:
     told = store.equity(now - WINDOW, now + timedelta(microseconds=1), "broker")
-    fills = store.fills(limit=1)
-    if not told or (fills and fills[-1].at > told[-1].at):
+    moved = [fill.at for fill in store.fills(limit=1)]
+    moved += [paid.at for paid in store.dividends(limit=1)]
+    if not told or max(moved, default=told[-1].at) > told[-1].at:
         return None
     return cash - told[-1].cash_usd

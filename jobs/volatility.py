@@ -1,35 +1,47 @@
 """The nightly forecast of every symbol's volatility, and its score.
 
-Before it stand daily bars; after it the store, whose forecasts the scorer and
-the page read. A symbol whose fit fails keeps its last good forecast with its
-age. Plain functions: `cluster.fanout` runs `forecast_chunk` and `score_chunk`
-as tasks of several symbols each.
+Before it stand daily bars; after it the store, whose forecasts the risk gate,
+the scorer and the page read. Models are fitted in the first session of a week,
+on the other nights the variance runs on. A symbol whose fit fails keeps its
+last good forecast with its age. `cluster.fanout` runs `forecast_chunk` as tasks
+of several symbols each.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
-from greenlight.domain.forecasts import FailedForecast, Model, VolatilityForecast, VolatilityScore
+from greenlight.domain.audit import DecisionKind
+from greenlight.domain.corporate_actions import present_symbols, symbol_changes
+from greenlight.domain.forecasts import (
+    FailedForecast,
+    Model,
+    VolatilityForecast,
+    VolatilityScore,
+)
 from greenlight.domain.market import (
     Bar,
     Split,
     Unavailable,
     eastern_date,
-    sessions_between,
 )
-from greenlight.domain.volatility import VolatilityPolicy, daily_returns_pct, forecast, scores
+from greenlight.domain.volatility import (
+    VolatilityPolicy,
+    daily_returns_pct,
+    forecast,
+    is_fit_due,
+    scores,
+)
 from greenlight.ports import MarketData, Store
+from jobs.forecasts import FORECAST_KEPT
 
 logger = logging.getLogger(__name__)
 
 _R = TypeVar("_R")
-_KEPT: Final = timedelta(days=30)
-"""A forecast older than this is not shown or used any more."""
 _TASK_S: Final = 0.25
 _SYMBOL_S: Final = {Model.GARCH: 0.001, Model.GJR: 0.05}
 """About how long both distributions of a model take for one symbol."""
@@ -54,13 +66,10 @@ class History:
     splits: tuple[Split, ...]
     previous: VolatilityForecast | None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgedForecast:
-    """A forecast and how many sessions have closed since the last one it knows."""
-
-    forecast: VolatilityForecast
-    age_sessions: int
+    @property
+    def through(self) -> date:
+        """Session of its newest bar; there must be one."""
+        return eastern_date(self.bars[-1].start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +133,61 @@ def symbols_a_task(policy: VolatilityPolicy) -> int:
     return max(1, round(_TASK_S / sum(_SYMBOL_S[model] for model in policy.models)))
 
 
+class Forecaster:
+    """Every night's work for one universe; see `run_nightly`.
+
+    It remembers the week's daily bars, so that most nights ask for one session.
+
+    Parameters
+    ----------
+    symbols : Sequence[str]
+        The universe; symbol changes are followed.
+    fan_out : FanOut
+        Runs the fits.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        market_data: MarketData,
+        symbols: Sequence[str],
+        policy: VolatilityPolicy,
+        fan_out: FanOut = here,
+    ) -> None:
+        self._store = store
+        self._market_data = market_data
+        self._symbols = tuple(symbols)
+        self._policy = policy
+        self._fan_out = fan_out
+        self._bars: dict[str, tuple[Bar, ...]] = {}
+        self._week: tuple[int, int] | None = None
+
+    def __call__(self, now: datetime) -> NightlyForecasts:
+        """Score and forecast after a session's close (aware UTC); see `run_nightly`."""
+        year, week, _ = eastern_date(now).isocalendar()
+        if self._week != (year, week):
+            # What the broker corrected since is read again with the fit.
+            self._week, self._bars = (year, week), {}
+        rows = self._store.decisions(kind=DecisionKind.ADJUST, limit=None)
+        symbols = present_symbols(self._symbols, symbol_changes(row.decision for row in rows))
+        histories = read_histories(
+            self._store, self._market_data, symbols, now, self._policy, known=self._bars
+        )
+        self._bars = {history.symbol: history.bars for history in histories}
+        return run_nightly(
+            store=self._store,
+            histories=histories,
+            now=now,
+            policy=self._policy,
+            fan_out=self._fan_out,
+        )
+
+
 def run_nightly(
     *,
     store: Store,
-    market_data: MarketData,
-    symbols: Sequence[str],
+    histories: Sequence[History],
     now: datetime,
     policy: VolatilityPolicy,
     fan_out: FanOut = here,
@@ -142,14 +201,20 @@ def run_nightly(
 
     Raises
     ------
-    StoreUnavailable, BrokerUnavailable
-        The store or the market data does not answer; nothing is written.
+    StoreUnavailable
+        The store does not answer; a repetition completes what was written.
     """
-    histories = read_histories(store, market_data, symbols, now, policy)
+    # A task is worth sending for a fit alone.
+    due: list[History] = []
+    rest: list[History] = []
+    for history in histories:
+        is_due = bool(history.bars) and is_fit_due(history.previous, history.through)
+        (due if is_due else rest).append(history)
     size = symbols_a_task(policy)
-    chunks = [(histories[i : i + size], now, policy) for i in range(0, len(histories), size)]
-    scored = [row for rows in fan_out(score_chunk, chunks) for row in rows]
+    chunks = [(due[i : i + size], now, policy) for i in range(0, len(due), size)]
+    scored = score_chunk(histories, now, policy)
     made = [row for rows in fan_out(forecast_chunk, chunks) for row in rows]
+    made += forecast_chunk(rest, now, policy)
     store.write_volatility_scores(scored)
     store.write_forecasts(made)
     return NightlyForecasts(
@@ -165,40 +230,34 @@ def read_histories(
     symbols: Sequence[str],
     now: datetime,
     policy: VolatilityPolicy,
+    *,
+    known: Mapping[str, Sequence[Bar]],
 ) -> list[History]:
-    """Daily bars, splits and the last good forecast of each symbol, up to `now`."""
-    # 252 sessions a year, with some to spare for holidays.
-    start = now - timedelta(days=round(1.5 * policy.window) + 10)
-    bars = market_data.bars(symbols, "1Day", start, now)
-    splits = market_data.splits(symbols, eastern_date(start), eastern_date(now))
-    previous = {made.symbol: made for made in store.latest_forecasts(now - _KEPT, now)}
-    return [
-        History(
-            symbol=symbol,
-            bars=tuple(bar for bar in bars.get(symbol, []) if bar.end <= now),
-            splits=tuple(split for split in splits if split.symbol == symbol),
-            previous=previous.get(symbol),
-        )
-        for symbol in symbols
-    ]
+    """Daily bars, splits and the last good forecast of each symbol, up to `now`.
 
-
-def current_forecasts(store: Store, now: datetime) -> dict[str, AgedForecast]:
-    """The last good forecast of each symbol with its age, none older than 30 days.
+    Parameters
+    ----------
+    known : Mapping[str, Sequence[Bar]]
+        Bars of every symbol that need not be asked for again; empty: none.
 
     Raises
     ------
-    StoreUnavailable
-        The store does not answer.
+    StoreUnavailable, BrokerUnavailable, BrokerRefused
+        The store or the market data does not answer.
     """
-    today = eastern_date(now)
-    return {
-        made.symbol: AgedForecast(
-            forecast=made,
-            age_sessions=sum(
-                session.close <= now
-                for session in sessions_between(made.through + timedelta(days=1), today)
-            ),
+    # 252 sessions a year, with some to spare for holidays.
+    start = now - timedelta(days=round(1.5 * policy.window) + 10)
+    newest = [bars[-1].end for bars in known.values() if bars]
+    bars = market_data.bars(symbols, "1Day", min(newest, default=start), now)
+    splits = market_data.splits(symbols, eastern_date(start), eastern_date(now))
+    previous = {made.symbol: made for made in store.latest_forecasts(now - FORECAST_KEPT, now)}
+    histories = []
+    for symbol in symbols:
+        seen = tuple(known.get(symbol, ()))
+        last = seen[-1].start if seen else start
+        later = tuple(b for b in bars.get(symbol, []) if last < b.start and b.end <= now)
+        own = tuple(split for split in splits if split.symbol == symbol)
+        histories.append(
+            History(symbol=symbol, bars=seen + later, splits=own, previous=previous.get(symbol))
         )
-        for made in store.latest_forecasts(now - _KEPT, now + timedelta(microseconds=1))
-    }
+    return histories

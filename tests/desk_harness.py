@@ -95,7 +95,7 @@ class RunningDesk:
         until = time.monotonic() + timeout_s
         while not self.desk.replay_state().is_finished:
             assert time.monotonic() < until, f"stands still at {self.desk.replay_state()}"
-            time.sleep(0.05)
+            time.sleep(0.5)
 
     def kill(self, actor: str) -> bool:
         """kill -9 of an actor's process; False where there is no such actor."""

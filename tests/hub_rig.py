@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -104,8 +104,10 @@ class LocalMonitors:
     ) -> dict[str, WatchBand | None]:
         return {s: self._monitor(s, "on_quotes", now).on_quote(q, now) for s, q in quotes}
 
-    def on_split(self, symbol: str, ratio: Decimal, now: datetime) -> WatchBand | None:
-        return self._monitor(symbol, "on_split", now).on_split(ratio, now)
+    def on_split(
+        self, symbol: str, ex_date: date, ratio: Decimal, now: datetime
+    ) -> WatchBand | None:
+        return self._monitor(symbol, "on_split", now).on_split(ex_date, ratio, now)
 
     def leave(self, symbol: str, quote: Quote | None, now: datetime) -> WatchBand | None:
         return self._monitor(symbol, "leave", now).leave(quote, now)
@@ -144,13 +146,19 @@ class LocalStrategist:
 class LocalGate:
     def __init__(self) -> None:
         self.sweeps: list[datetime] = []
+        self.reviews: list[datetime] = []
+        self.on_review: Callable[[datetime], list[str]] = lambda _: []
 
     def judge(self, signals: Sequence[Any], now: datetime) -> datetime | None:
         raise AssertionError("market data never judges")
 
-    def sweep(self, now: datetime) -> datetime | None:
+    def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
         self.sweeps.append(now)
         return None
+
+    def review(self, quotes: Sequence[Quote], now: datetime) -> list[str]:
+        self.reviews.append(now)
+        return self.on_review(now)
 
 
 class LocalRecorder:
@@ -180,10 +188,24 @@ class LocalRecorder:
         self._plain.close_session(now)
 
 
+class LocalNightly:
+    def __init__(self) -> None:
+        self.closed: list[datetime] = []
+
+    def close_session(self, now: datetime) -> None:
+        self.closed.append(now)
+
+
 class Rig:
     """A hub in lockstep with everything around it."""
 
-    def __init__(self, *, is_lockstep: bool = True, every_minute: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        is_lockstep: bool = True,
+        every_minute: bool = False,
+        acts_on_scores: bool = False,
+    ) -> None:
         self.around = Surroundings(store=FlakyStore())
         self.store: FlakyStore = self.around.store  # type: ignore[assignment]
         self.broker = self.around.broker
@@ -193,7 +215,9 @@ class Rig:
         self.strategist = LocalStrategist()
         self.gate = LocalGate()
         self.recorder = LocalRecorder(self.around)
+        self.nightly = LocalNightly()
         self._is_lockstep, self._every_minute = is_lockstep, every_minute
+        self._acts_on_scores = acts_on_scores
         self._seq = 0
         self._second = 0.0
 
@@ -211,8 +235,10 @@ class Rig:
             gate=self.gate,
             monitors=self.monitors,
             recorder=self.recorder,
+            nightly=self.nightly,
             notifier=self.around.notifier,
             desk=DESK,
+            symbols=("AAPL",),
             limits=RiskLimits(),
             reconciler=self.around.reconciler(self.data),
             is_lockstep=self._is_lockstep,
@@ -220,6 +246,7 @@ class Rig:
             now=self.around.clock.now,
             advance=self.around.clock.set,
             monotonic=self._monotonic,
+            acts_on_scores=self._acts_on_scores,
             retry_s=0.0,
         )
         return self.hub

@@ -347,6 +347,43 @@ class MatchingEngine:
         self.markets[symbol].split(float(ratio))
         self.is_ledger_changed = True
 
+    def pay_dividend(self, symbol: str, usd_a_share: Decimal, at_ns: int) -> None:
+        """Pay the holder in cash, with an account activity; a short position pays."""
+        qty, usd = self.ledger.pay(symbol, usd_a_share)
+        if not usd:
+            return
+        self.is_ledger_changed = True
+        at = to_datetime(at_ns)
+        name = derived_id(f"dividend:{symbol}:{at.date()}")
+        self.activities.append(
+            {
+                "id": f"{at:%Y%m%d}000000000::{name}",
+                "activity_type": "DIV",
+                "date": at.date().isoformat(),
+                "created_at": rfc3339(at_ns),
+                "net_amount": text(usd),
+                "description": f"Cash DIV @ {usd_a_share}, {symbol}",
+                "status": "executed",
+                "symbol": symbol,
+                "qty": text(qty),
+                "per_share_amount": text(usd_a_share),
+            }
+        )
+
+    def rename(self, old: str, new: str, at_ns: int) -> None:
+        """A symbol change: the position moves, the orders under the old symbol are cancelled."""
+        for order in list(self.live[old].values()):
+            if not order.is_terminal:
+                self.finish(order, Status.CANCELED, at_ns)
+        self.ledger.rename(old, new)
+        former, market = self.markets[old], self.markets[new]
+        if not market.previous_close:
+            market.previous_close = former.previous_close
+        if not market.last:
+            market.last, market.last_size = former.last, former.last_size
+            market.last_ns = former.last_ns
+        self.is_ledger_changed = True
+
     def _auction(
         self, live: dict[str, Order], market: Market, at_ns: int, kind: str, price: float
     ) -> None:

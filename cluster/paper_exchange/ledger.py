@@ -8,13 +8,14 @@ short position has a negative quantity.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from typing import Final
 
 from cluster.paper_exchange.orders import ZERO
 
 _QTY_STEP: Final = Decimal("0.000000001")
+_CENT: Final = Decimal("0.01")
 
 
 @lru_cache(maxsize=65536)
@@ -118,6 +119,21 @@ class Ledger:
         position = self.positions.get(symbol)
         if position is not None:
             position.qty = (position.qty * ratio).quantize(_QTY_STEP).normalize()
+
+    def pay(self, symbol: str, usd_a_share: Decimal) -> tuple[Decimal, Decimal]:
+        """Pay a dividend for the shares held; shares, and dollars to the cent (0 without any)."""
+        qty = self.qty(symbol)
+        usd = (qty * usd_a_share).quantize(_CENT, ROUND_HALF_UP)
+        self.cash += usd
+        return qty, usd
+
+    def rename(self, old: str, new: str) -> None:
+        """The shares of `old` become shares of `new`; what they cost stays."""
+        position = self.positions.pop(old, None)
+        if position is not None:
+            merged = self.positions.setdefault(new, Position(new))
+            merged.qty += position.qty
+            merged.cost += position.cost
 
     def market_values(self, markets: dict[str, Market]) -> tuple[Decimal, Decimal]:
         """Value of the long and of the short positions, the latter negative."""

@@ -146,9 +146,15 @@ class Replay:
         core, library = self.venue.core, self.venue.library
         day = step.session.day
         self._set_previous_closes(day)
-        for split in library.splits_between(previous_session(day).day, day):
+        before = previous_session(day).day
+        # A dividend is for the shares of the close before, so it comes before the split.
+        for paid in library.dividends_between(before, day):
+            core.pay_dividend(paid.symbol, Decimal(repr(paid.usd_a_share)), step.at_ns)
+        for split in library.splits_between(before, day):
             if split.symbol in core.markets:
                 core.split(split.symbol, Decimal(repr(split.ratio)))
+        for change in library.symbol_changes_between(before, day):
+            core.rename(change.old, change.new, step.at_ns)
         core.day_expiry_ns = to_ns(step.session.close)
 
     def _set_previous_closes(self, day: date) -> None:

@@ -16,8 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from cluster.paper_exchange.corporate_actions import ACTION_TYPES, actions_between
 from cluster.paper_exchange.order_request import whole_number
-from cluster.paper_exchange.orders import derived_id, rfc3339, to_datetime, to_ns
+from cluster.paper_exchange.orders import rfc3339, to_datetime, to_ns
 from cluster.paper_exchange.refusal import Refused
 from cluster.paper_exchange.replay import daily_bar
 from cluster.paper_exchange.tapes import SymbolSession
@@ -168,7 +169,8 @@ class DataRoutes:
         first = eastern_date(to_datetime(start))
         last = min(eastern_date(to_datetime(end)), eastern_date(self._now()))
         for session in self._library.source.sessions(first, last):
-            tape = self._library.session(session.day).get(symbol)
+            name = self._library.name_on(symbol, session.day)
+            tape = self._library.session(session.day).get(name)
             if tape is not None:
                 yield session, tape
 
@@ -297,10 +299,10 @@ class DataRoutes:
         return JSONResponse({"news": chosen[first : first + limit], "next_page_token": token})
 
     async def corporate_actions(self, request: Request) -> Response:
-        """Splits, known from the session before their ex-date."""
+        """Splits, cash dividends, name changes: known from the session before their day."""
         query = request.query_params
         symbols = set(_symbols(request))
-        types = set((query.get("types") or "forward_split,reverse_split").split(","))
+        types = set((query.get("types") or ",".join(ACTION_TYPES)).split(","))
         try:
             start = date.fromisoformat((query.get("start") or "1990-01-01")[:10])
             end = date.fromisoformat((query.get("end") or "9999-12-31")[:10])
@@ -308,26 +310,11 @@ class DataRoutes:
             raise Refused(400, None, "invalid date") from error
         today = eastern_date(self._now())
         answer: dict[str, list[Row]] = {}
-        for split in self._library.splits_between(start - timedelta(days=1), end):
-            kind = "forward_split" if split.ratio >= 1 else "reverse_split"
-            is_known = previous_session(split.ex_date).day <= today
-            if kind not in types or not is_known or (symbols and split.symbol not in symbols):
-                continue
-            day = split.ex_date.isoformat()
-            cusip = derived_id(f"cusip:{split.symbol}")[:9].replace("-", "0").upper()
-            item = {
-                "id": derived_id(f"split:{split.symbol}:{day}"),
-                "symbol": split.symbol,
-                "new_rate": split.ratio if split.ratio >= 1 else 1.0,
-                "old_rate": 1.0 if split.ratio >= 1 else 1 / split.ratio,
-                "process_date": day,
-                "ex_date": day,
-                "record_date": None,
-                "payable_date": day,
-            }
-            names = ("cusip",) if kind == "forward_split" else ("old_cusip", "new_cusip")
-            item |= dict.fromkeys(names, cusip)
-            answer.setdefault(kind + "s", []).append(item)
+        for action in actions_between(self._library, start - timedelta(days=1), end):
+            is_known = previous_session(action.day).day <= today
+            is_wanted = not symbols or bool(symbols & action.symbols)
+            if action.kind in types and is_known and is_wanted:
+                answer.setdefault(action.kind + "s", []).append(action.item)
         return JSONResponse({"corporate_actions": answer, "next_page_token": None})
 
     # -- parameters and pages ---------------------------------------------------

@@ -166,12 +166,13 @@ class TradingRoutes:
         )
 
     async def activities(self, request: Request) -> Response:
-        """Executions, paged by the id of the last one seen."""
+        """Executions and dividends, paged by the id of the last one seen."""
         query = request.query_params
-        kinds = request.path_params.get("kind") or query.get("activity_types") or "FILL"
+        kinds = request.path_params.get("kind") or query.get("activity_types")
+        wanted = None if not kinds else set(kinds.split(","))
         most = _MAX_ACTIVITIES
         size = whole_number(query.get("page_size"), "page_size", most, most)
-        rows = list(self._core.activities) if "FILL" in kinds.split(",") else []
+        rows = [r for r in self._core.activities if wanted is None or r["activity_type"] in wanted]
         day, after, until = (_date_or_time(query.get(k)) for k in ("date", "after", "until"))
         if day is not None:
             rows = [r for r in rows if eastern_date(_time(r)) == eastern_date(day)]
@@ -469,4 +470,4 @@ def _date_or_time(value: str | None) -> datetime | None:
 
 
 def _time(row: dict[str, Any]) -> datetime:
-    return datetime.fromisoformat(row["transaction_time"])
+    return datetime.fromisoformat(row.get("transaction_time") or row["created_at"])

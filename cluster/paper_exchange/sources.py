@@ -37,7 +37,7 @@ from greenlight.adapters.history import (
 from greenlight.adapters.history_bokeh import BOKEH_SYMBOLS, read_bokeh
 from greenlight.adapters.history_csv import read_csv_folder
 from greenlight.adapters.history_lean import LeanFolder, open_lean
-from greenlight.domain.market import Session, Split, session_on
+from greenlight.domain.market import Dividend, Session, Split, SymbolChange, session_on
 
 __all__ = ["SessionTape", "Source", "SymbolTape", "open_source"]
 
@@ -95,15 +95,26 @@ class Source(Protocol):
         """Every split of the source's symbols, by ex-date and symbol."""
         ...
 
+    def dividends(self) -> tuple[Dividend, ...]:
+        """Every cash dividend of the source's symbols, by ex-date and symbol."""
+        ...
+
+    def symbol_changes(self) -> tuple[SymbolChange, ...]:
+        """Every change from one of the source's symbols to another, by day."""
+        ...
+
 
 class _BaseSource:
     """What all sources share: names, calendar, and the making of a session."""
 
     is_synthetic = False
 
-    def __init__(self, name: str, symbols: tuple[str, ...]) -> None:
+    def __init__(
+        self, name: str, symbols: tuple[str, ...], changes: Iterable[SymbolChange] = ()
+    ) -> None:
         self.name = name
         self.symbols = symbols
+        self._changes = tuple(c for c in changes if {c.old, c.new} <= set(symbols))
         self._days: dict[str, frozenset[date]] = {}
 
     def sessions(self, start: date, end: date) -> list[Session]:
@@ -129,6 +140,13 @@ class _BaseSource:
         found = (split for symbol in self.symbols for split in self._splits_of(symbol))
         return tuple(sorted(found, key=lambda split: (split.ex_date, split.symbol)))
 
+    def dividends(self) -> tuple[Dividend, ...]:
+        found = (paid for symbol in self.symbols for paid in self._dividends_of(symbol))
+        return tuple(sorted(found, key=lambda paid: (paid.ex_date, paid.symbol)))
+
+    def symbol_changes(self) -> tuple[SymbolChange, ...]:
+        return self._changes
+
     def _known(self, symbol: str) -> str:
         if symbol not in self.symbols:
             raise ValueError(f"{self.name} has no {symbol}; it has {', '.join(self.symbols)}")
@@ -148,6 +166,9 @@ class _BaseSource:
     def _splits_of(self, symbol: str) -> tuple[Split, ...]:
         raise NotImplementedError
 
+    def _dividends_of(self, symbol: str) -> tuple[Dividend, ...]:
+        raise NotImplementedError
+
 
 class DailySource(_BaseSource):
     """Daily bars, replayed along an invented path."""
@@ -155,9 +176,13 @@ class DailySource(_BaseSource):
     is_synthetic = True
 
     def __init__(
-        self, name: str, symbols: tuple[str, ...], read: Callable[[str], DailySeries]
+        self,
+        name: str,
+        symbols: tuple[str, ...],
+        read: Callable[[str], DailySeries],
+        changes: Iterable[SymbolChange] = (),
     ) -> None:
-        super().__init__(name, symbols)
+        super().__init__(name, symbols, changes)
         self._read = read
         self._series: dict[str, DailySeries] = {}
 
@@ -171,6 +196,9 @@ class DailySource(_BaseSource):
 
     def _splits_of(self, symbol: str) -> tuple[Split, ...]:
         return self.daily(symbol).splits
+
+    def _dividends_of(self, symbol: str) -> tuple[Dividend, ...]:
+        return self.daily(symbol).dividends
 
     def _symbol_tape(self, symbol: str, session: Session) -> SymbolTape | None:
         series = self.daily(symbol)
@@ -198,8 +226,10 @@ class DailySource(_BaseSource):
 class _IntradaySource(_BaseSource):
     """Sources with bars or ticks inside the day; daily bars from elsewhere or summed."""
 
-    def __init__(self, name: str, symbols: tuple[str, ...]) -> None:
-        super().__init__(name, symbols)
+    def __init__(
+        self, name: str, symbols: tuple[str, ...], changes: Iterable[SymbolChange] = ()
+    ) -> None:
+        super().__init__(name, symbols, changes)
         self._daily: dict[str, DailySeries] = {}
 
     def daily(self, symbol: str) -> DailySeries:
@@ -235,6 +265,7 @@ class _IntradaySource(_BaseSource):
             volume=np.array(volumes, dtype=np.int64),
             splits=self._splits_of(symbol),
             source=self.name,
+            dividends=self._dividends_of(symbol),
         )
 
 
@@ -255,6 +286,9 @@ class _LeanIntradaySource(_IntradaySource):
         if symbol not in self._splits:
             self._splits[symbol] = self._lean.splits(symbol)
         return self._splits[symbol]
+
+    def _dividends_of(self, symbol: str) -> tuple[Dividend, ...]:
+        return self._lean.dividends(symbol)
 
 
 class LeanMinuteSource(_LeanIntradaySource):
@@ -340,15 +374,21 @@ class CsvMinuteSource(_IntradaySource):
         bars: Mapping[str, Mapping[date, IntradayBars]],
         quotes: Mapping[str, Mapping[date, IntradayQuotes]],
         splits: tuple[Split, ...],
+        dividends: tuple[Dividend, ...] = (),
+        changes: tuple[SymbolChange, ...] = (),
     ) -> None:
-        super().__init__(name, symbols)
-        self._bars, self._quotes, self._all_splits = bars, quotes, splits
+        super().__init__(name, symbols, changes)
+        self._bars, self._quotes = bars, quotes
+        self._all_splits, self._all_dividends = splits, dividends
 
     def _read_days(self, symbol: str) -> Iterable[date]:
         return self._bars[symbol]
 
     def _splits_of(self, symbol: str) -> tuple[Split, ...]:
         return tuple(split for split in self._all_splits if split.symbol == symbol)
+
+    def _dividends_of(self, symbol: str) -> tuple[Dividend, ...]:
+        return tuple(paid for paid in self._all_dividends if paid.symbol == symbol)
 
     def _symbol_tape(self, symbol: str, session: Session) -> SymbolTape | None:
         quotes = self._quotes[symbol].get(session.day)
@@ -391,8 +431,16 @@ def open_source(spec: str) -> Source:
     held = history.daily if history.is_daily else history.minutes
     symbols = _chosen(spec, options, tuple(held))
     if history.is_daily:
-        return DailySource(spec, symbols, history.daily.__getitem__)
-    return CsvMinuteSource(spec, symbols, history.minutes, history.quotes, history.splits)
+        return DailySource(spec, symbols, history.daily.__getitem__, history.changes)
+    return CsvMinuteSource(
+        spec,
+        symbols,
+        history.minutes,
+        history.quotes,
+        history.splits,
+        history.dividends,
+        history.changes,
+    )
 
 
 def _lean_source(spec: str, path: Path, options: Mapping[str, str]) -> Source:

@@ -12,6 +12,7 @@ import math
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from cluster.paper_exchange.source_tapes import SymbolTape
 from cluster.paper_exchange.sources import Source
 from greenlight.adapters.history import DailySeries
-from greenlight.domain.market import Split
+from greenlight.domain.market import Dividend, Split, SymbolChange
 
 _KEPT_SESSIONS: Final = 8
 
@@ -104,6 +105,8 @@ class TapeLibrary:
         self._sessions: OrderedDict[date, dict[str, SymbolSession]] = OrderedDict()
         self._daily: dict[str, tuple[list[date], DailySeries] | None] = {}
         self._splits = tuple(source.splits())
+        self._dividends = tuple(source.dividends())
+        self._changes = tuple(source.symbol_changes())
 
     def session(self, day: date) -> dict[str, SymbolSession]:
         """The compiled symbols of a session; the last few are kept."""
@@ -123,17 +126,35 @@ class TapeLibrary:
         return bool(self.source.sessions(day, day))
 
     def daily(self, symbol: str) -> tuple[list[date], DailySeries] | None:
-        """Days and daily series of a symbol, or None where the source has none."""
+        """Days and daily series of a symbol, or None where the source has none.
+
+        History under a former symbol comes with it, as on Alpaca.
+        """
         if symbol not in self.symbols:
             return None
         if symbol not in self._daily:
             try:
-                series = self.source.daily(symbol)
+                series = self._whole(symbol)
             except ValueError:
                 self._daily[symbol] = None
             else:
                 self._daily[symbol] = (series.days.astype("datetime64[D]").tolist(), series)
         return self._daily[symbol]
+
+    def _whole(self, symbol: str) -> DailySeries:
+        series = self.source.daily(symbol)
+        for change in reversed(self._changes):
+            if change.new == symbol:
+                former, day = self._whole(change.old), np.datetime64(change.day)
+                return _joined(former, series, day)
+        return series
+
+    def name_on(self, symbol: str, day: date) -> str:
+        """What the shares that trade as `symbol` in the end were called on a day."""
+        for change in reversed(self._changes):
+            if change.new == symbol and day < change.day:
+                symbol = change.old
+        return symbol
 
     def daily_row(self, symbol: str, day: date) -> dict[str, float] | None:
         """Raw daily bar (o, h, l, c, v) of exactly one day, or None."""
@@ -158,6 +179,14 @@ class TapeLibrary:
         chosen = [s for s in self._splits if after < s.ex_date <= until]
         return sorted(chosen, key=lambda s: (s.ex_date, s.symbol))
 
+    def dividends_between(self, after: date, until: date) -> list[Dividend]:
+        """Cash dividends with `after` < ex-date ≤ `until`, in order."""
+        return [d for d in self._dividends if after < d.ex_date <= until]
+
+    def symbol_changes_between(self, after: date, until: date) -> list[SymbolChange]:
+        """Symbol changes with `after` < day ≤ `until`, in order."""
+        return [c for c in self._changes if after < c.day <= until]
+
     def split_factor(self, symbol: str, day: date, until: date) -> float:
         """Product of a symbol's split ratios with `day` < ex-date ≤ `until`."""
         ratios = [s.ratio for s in self.splits_between(day, until) if s.symbol == symbol]
@@ -171,6 +200,24 @@ class TapeLibrary:
         """The source's last session date in the fortnight before a date, or None."""
         found = self.source.sessions(day - timedelta(days=14), day - timedelta(days=1))
         return found[-1].day if found else None
+
+
+def _joined(former: DailySeries, later: DailySeries, day: np.datetime64) -> DailySeries:
+    """The former series' rows before a day, then the later's from it on."""
+    before, since = former.days < day, later.days >= day
+
+    def both(name: str) -> Any:
+        return np.concatenate((getattr(former, name)[before], getattr(later, name)[since]))
+
+    return replace(
+        later,
+        days=both("days"),
+        open=both("open"),
+        high=both("high"),
+        low=both("low"),
+        close=both("close"),
+        volume=both("volume"),
+    )
 
 
 def row(series: DailySeries, i: int) -> dict[str, float]:

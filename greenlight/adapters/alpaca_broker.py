@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ from alpaca.common.rest import RESTClient
 from requests.adapters import HTTPAdapter
 
 from greenlight.adapters.rate_limit import Pace, no_pace
+from greenlight.domain.corporate_actions import DividendPaid
+from greenlight.domain.market import eastern_midnight
 from greenlight.domain.orders import (
     TERMINAL,
     Accepted,
@@ -40,6 +42,8 @@ from greenlight.ports import BrokerAccount, BrokerPosition, BrokerRefused, Broke
 _DUPLICATE_TEXT: Final = "client_order_id must be unique"
 _PAGE: Final = 100
 _MAX_PAGES: Final = 1000
+# Dividends by what they are for tax, and what is withheld from them.
+_DIVIDENDS: Final = "DIV,DIVCGL,DIVCGS,DIVNRA,DIVROC,DIVTXEX,DIVWH"
 _WITH_LEGS: Final = frozenset({"oco", "bracket", "oto"})
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -168,6 +172,19 @@ def parse_activity(raw: Mapping[str, Any]) -> Execution:
         price=Decimal(raw["price"]),
         cum_qty=_whole(raw["cum_qty"]),
         at=parse_instant(raw["transaction_time"]),
+    )
+
+
+def parse_dividend(raw: Mapping[str, Any]) -> DividendPaid:
+    """The payment in a row of the account's activities, dated to midnight if it has no time."""
+    created = raw.get("created_at")
+    return DividendPaid(
+        activity_id=raw["id"],
+        symbol=raw["symbol"],
+        at=parse_instant(created) if created else eastern_midnight(date.fromisoformat(raw["date"])),
+        usd=Decimal(str(raw["net_amount"])),
+        qty=_money(raw.get("qty")),
+        usd_a_share=_money(raw.get("per_share_amount")),
     )
 
 
@@ -348,20 +365,32 @@ class AlpacaBroker:
 
     def executions(self, after: datetime) -> tuple[Execution, ...]:
         """FILL activities, page by page; see `Broker.executions`."""
-        found: list[Execution] = []
+        rows = self._activities("/account/activities/FILL", after)
+        with _reading("/account/activities/FILL"):
+            return tuple(parse_activity(raw) for raw in rows)
+
+    def dividends(self, after: datetime) -> tuple[DividendPaid, ...]:
+        """DIV activities of every kind; see `Broker.dividends`."""
+        rows = self._activities("/account/activities", after, activity_types=_DIVIDENDS)
+        with _reading("/account/activities"):
+            return tuple(parse_dividend(raw) for raw in rows)
+
+    def _activities(self, path: str, after: datetime, **filters: str) -> list[Any]:
+        found: list[Any] = []
         params: dict[str, Any] = {
             "after": after.astimezone(UTC).isoformat(),
             "direction": "asc",
             "page_size": _PAGE,
+            **filters,
         }
         for _ in range(_MAX_PAGES):
-            page = self._ask_rows("/account/activities/FILL", params)
-            with _reading("/account/activities/FILL"):
-                found.extend(parse_activity(raw) for raw in page)
+            page = self._ask_rows(path, params)
+            found += page
             if len(page) < _PAGE:
-                return tuple(found)
-            params["page_token"] = page[-1]["id"]
-        raise BrokerUnavailable(f"more than {_MAX_PAGES * _PAGE} fills after {after}")
+                return found
+            with _reading(path):
+                params["page_token"] = page[-1]["id"]
+        raise BrokerUnavailable(f"more than {_MAX_PAGES * _PAGE} activities after {after}")
 
 
 def _order_body(intent: OrderIntent) -> dict[str, Any]:

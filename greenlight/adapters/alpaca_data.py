@@ -13,7 +13,7 @@ import contextlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -29,7 +29,15 @@ from greenlight.adapters.alpaca_broker import (
     parse_instant,
     parse_order,
 )
-from greenlight.domain.market import Bar, Quote, Split, Tick, eastern_date, session_on
+from greenlight.domain.market import (
+    Bar,
+    Quote,
+    Split,
+    SymbolChange,
+    Tick,
+    eastern_date,
+    session_on,
+)
 from greenlight.ports import (
     BrokerUnavailable,
     StepReady,
@@ -43,6 +51,7 @@ logger = logging.getLogger(__name__)
 Sink = Callable[[StreamEvent], None]
 _FILL_EVENTS: Final = frozenset({"fill", "partial_fill"})
 _MAX_PAGES: Final = 500
+_RENAME_S: Final = 5.0
 
 
 class AlpacaMarketData:
@@ -99,26 +108,69 @@ class AlpacaMarketData:
 
     def splits(self, symbols: Sequence[str], start: date, end: date) -> tuple[Split, ...]:
         """Forward and reverse splits; see `MarketData.splits`."""
+        kinds = ("forward_splits", "reverse_splits")
+        rows = self._actions(symbols, kinds, start, end)
+        with _reading_actions():
+            return tuple(
+                Split(
+                    symbol=row["symbol"],
+                    ex_date=date.fromisoformat(row["ex_date"]),
+                    ratio=float(row["new_rate"]) / float(row["old_rate"]),
+                )
+                for row in rows
+            )
+
+    def symbol_changes(
+        self, symbols: Sequence[str], start: date, end: date
+    ) -> tuple[SymbolChange, ...]:
+        """Name changes; see `MarketData.symbol_changes`."""
+        rows = self._actions(symbols, ("name_changes",), start, end)
+        with _reading_actions():
+            found = [
+                SymbolChange(
+                    old=row["old_symbol"],
+                    new=row["new_symbol"],
+                    day=date.fromisoformat(row["process_date"]),
+                )
+                for row in rows
+            ]
+        # A question about a symbol also finds those that became it, and new CUSIPs alone.
+        mine = [c for c in found if c.old in symbols and c.new != c.old]
+        return tuple(sorted(mine, key=lambda change: change.day))
+
+    def _actions(
+        self, symbols: Sequence[str], kinds: Sequence[str], start: date, end: date
+    ) -> list[Any]:
+        """Corporate actions of all pages; `kinds` are the keys of the answer."""
+        found: list[Any] = []
         if not symbols:
-            return ()
-        params = {
+            return found
+        params: dict[str, Any] = {
             "symbols": ",".join(symbols),
-            "types": "forward_split,reverse_split",
+            "types": ",".join(kind.removesuffix("s") for kind in kinds),
             "start": start.isoformat(),
             "end": end.isoformat(),
             "limit": 1000,
         }
-        page = self._ask("/corporate-actions", params, version="v1")
-        actions = page.get("corporate_actions") or {}
-        rows = [*actions.get("forward_splits", ()), *actions.get("reverse_splits", ())]
-        return tuple(
-            Split(
-                symbol=row["symbol"],
-                ex_date=date.fromisoformat(row["ex_date"]),
-                ratio=float(row["new_rate"]) / float(row["old_rate"]),
-            )
-            for row in rows
-        )
+        for _ in range(_MAX_PAGES):
+            page = self._ask("/corporate-actions", params, version="v1")
+            actions = page.get("corporate_actions") or {}
+            for kind in kinds:
+                found += actions.get(kind) or ()
+            token = page.get("next_page_token")
+            if not token:
+                return found
+            params["page_token"] = token
+        raise BrokerUnavailable(f"more than {_MAX_PAGES} pages of corporate actions")
+
+
+@contextlib.contextmanager
+def _reading_actions() -> Iterator[None]:
+    """An answer that cannot be read is no answer."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise BrokerUnavailable(f"garbled corporate action: {error!r}") from error
 
 
 def _bar(symbol: str, row: Mapping[str, Any], timeframe: str) -> Bar:
@@ -162,6 +214,13 @@ class _DataStream(StockDataStream):  # type: ignore[misc, unused-ignore]
     """alpaca-py's stream that tells when the server has confirmed a subscription."""
 
     on_subscribed: Callable[[], None]
+
+    def rename(self, old: str, new: str) -> bool:
+        """Take the handlers over to another symbol; whether there was any to take."""
+        tables = [table for table in self._handlers.values() if old in table]
+        for table in tables:
+            table[new] = table.pop(old)
+        return bool(tables)
 
     async def _dispatch(self, msg: dict[str, Any]) -> None:
         if msg.get("T") == "subscription":
@@ -218,6 +277,8 @@ class AlpacaStreams:
         self._step: StepReady | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._step_needs = (0, 0)
+        self._renamed = threading.Event()
+        self._renamed.set()
 
         self._data = _DataStream(key_id, secret_key, raw_data=True, url_override=data_url)
         self._data.on_subscribed = self._on_subscribed
@@ -249,6 +310,22 @@ class AlpacaStreams:
         if self._loop is not None:
             ack = {"type": "ack", "seq": step.seq, "trade_updates": step.trade_updates}
             asyncio.run_coroutine_threadsafe(self._send(ack), self._loop)
+
+    def rename(self, old: str, new: str) -> None:
+        """See `Streams.rename`. Returns once the new name comes, or at the next connection will."""
+        loop = self._loop
+        if not self._data.rename(old, new) or loop is None or not self._data._running:
+            return
+        self._renamed.clear()
+        try:
+            sending = asyncio.run_coroutine_threadsafe(self._data._send_subscribe_msg(), loop)
+            sending.result(_RENAME_S)
+            self._renamed.wait(_RENAME_S)
+        except (TimeoutError, websockets.WebSocketException) as error:
+            # The connection is gone; the next one asks for the new name.
+            logger.warning("rename %s: %s", old, error, extra={"action": "rename"})
+        finally:
+            self._renamed.set()
 
     def stop(self) -> None:
         """See `Streams.stop`."""
@@ -330,6 +407,10 @@ class AlpacaStreams:
 
     # -- what the streams bring; an exception here would make alpaca-py drop the rest of a batch
     def _on_subscribed(self) -> None:
+        if not self._renamed.is_set():
+            # A further symbol on the same connection: nothing begins anew.
+            self._renamed.set()
+            return
         self._is_subscribed = True
         self._data_seen = 0
         self._spawn(self._announce())

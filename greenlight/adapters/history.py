@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greenlight.domain.history_checks import SPLIT_RATIOS, SPLIT_TOLERANCE
-from greenlight.domain.market import Split, session_on, sessions_between
+from greenlight.domain.market import Dividend, Split, session_on, sessions_between
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -45,7 +45,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DailySeries:
-    """Daily raw bars of one symbol in date order, with its splits.
+    """Daily raw bars of one symbol in date order, with its splits and cash dividends.
 
     `days` is datetime64[D], the prices float64 dollars and `volume` int64
     shares, all of one length. `refused` names the rows that the reader left out.
@@ -61,6 +61,7 @@ class DailySeries:
     splits: tuple[Split, ...]
     source: str
     refused: tuple[Finding, ...] = ()
+    dividends: tuple[Dividend, ...] = ()
 
     def __len__(self) -> int:
         return len(self.days)

@@ -1,9 +1,9 @@
 """Daily history that comes with the `bokeh_sampledata` package.
 
-Decided here: which jumps of its adjusted close are splits. Its prices and
-volumes are raw; its `adj_close` moves with dividends too, so a split is taken
-only where the ratio is a split ratio and the raw price moved by it. Before this
-stands the package's own table; after it `history.screened`.
+Decided here: which jumps of its adjusted close are splits, and which are cash
+dividends. Its prices and volumes are raw; its `adj_close` moves with both, so a
+split is taken only where the ratio is a split ratio and the raw price moved by
+it. Before this stands the package's own table; after it `history.screened`.
 
 AAPL, FB, GOOG, IBM and MSFT, 2000-03-01 (or listing) to 2013-03-01.
 """
@@ -23,7 +23,7 @@ from greenlight.adapters.history import (
     screened,
 )
 from greenlight.domain.history_checks import SPLIT_RATIOS
-from greenlight.domain.market import Split
+from greenlight.domain.market import Dividend, Split
 
 BOKEH_SYMBOLS: Final = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 # A dividend on the day of a split may move the adjusted ratio by this much.
@@ -31,6 +31,11 @@ _RATIO_TOLERANCE: Final = 0.01
 # The raw overnight move that must accompany a split may differ from it by this
 # much: no stock of the table opened further from its last close on such a day.
 _PRICE_TOLERANCE: Final = 0.25
+# The table's prices are rounded to the cent, so a day's factor is off by half a cent
+# over the adjusted close at most; what lies within that, and these two basis points
+# beside it, is no dividend. The smallest of the table, IBM's 12 cents on $115, is 10.
+_HALF_CENT: Final = 0.005
+_DIVIDEND_TOLERANCE: Final = 2e-4
 
 
 def read_bokeh(symbol: str) -> DailySeries:
@@ -52,6 +57,7 @@ def read_bokeh(symbol: str) -> DailySeries:
     close = np.array(table["close"], dtype=np.float64)
     adjusted = np.array(table["adj_close"], dtype=np.float64)
     splits, doubts = splits_from_adjusted(symbol, days, opened, close, adjusted)
+    dividends = dividends_from_adjusted(symbol, days, close, adjusted)
     series = DailySeries(
         symbol=symbol,
         days=days,
@@ -63,6 +69,7 @@ def read_bokeh(symbol: str) -> DailySeries:
         splits=splits,
         source="bokeh",
         refused=doubts,
+        dividends=dividends,
     )
     return screened(series)
 
@@ -97,10 +104,7 @@ def splits_from_adjusted(
     With factor f = close / adj_close, the day's ratio is f[i-1] / f[i]: 2 on a
     2:1 split, 1 + dividend / price on a dividend.
     """
-    factor = close / adjusted
-    ratio = factor[:-1] / factor[1:]
-    known = np.array([*SPLIT_RATIOS, *(1 / r for r in SPLIT_RATIOS)])
-    error = np.abs(ratio[:, None] / known[None, :] - 1)
+    known, error = _split_errors(close / adjusted)
     splits: list[Split] = []
     doubts: list[Finding] = []
     dates = as_dates(days)
@@ -115,3 +119,57 @@ def splits_from_adjusted(
                 Finding(symbol=symbol, day=dates[i + 1], kind="unconfirmed_split", detail=detail)
             )
     return tuple(splits), tuple(doubts)
+
+
+def _split_errors(factor: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Known split ratios, and how far each day's ratio lies from each (float64[n - 1, k])."""
+    ratio = factor[:-1] / factor[1:]
+    known = np.array([*SPLIT_RATIOS, *(1 / r for r in SPLIT_RATIOS)])
+    return known, np.abs(ratio[:, None] / known[None, :] - 1)
+
+
+def dividends_from_adjusted(
+    symbol: str, days: DayArray, close: FloatArray, adjusted: FloatArray
+) -> tuple[Dividend, ...]:
+    """Find the cash dividends in raw closes that stand beside an adjusted close.
+
+    Parameters
+    ----------
+    symbol : str
+        Whose rows they are.
+    days : datetime64[D][n]
+        In order.
+    close, adjusted : float64[n]
+        Raw close, and the close adjusted for splits and dividends; to the cent.
+
+    Returns
+    -------
+    tuple of Dividend
+        By ex-date, to the cent. A dividend on the day of a split is not told apart
+        from it and left out. The days are exact; the amounts err by four basis points
+        of the price at most, which is how far the table's own factors lie off.
+
+    Notes
+    -----
+    With factor f = close / adj_close, a dividend D after the close C of day i
+    makes f[i] / f[i+1] = 1 / (1 - D / C), which is Yahoo's adjustment. Between
+    two such days f is constant but for rounding, so its mean over each stretch
+    is taken: D = C (1 - mean f after / mean f before).
+    """
+    factor = close / adjusted
+    rise = factor[:-1] / factor[1:] - 1
+    noise = _HALF_CENT * (1 / adjusted[:-1] + 1 / adjusted[1:] + 1 / close[:-1] + 1 / close[1:])
+    _, error = _split_errors(factor)
+    is_split = error.min(axis=1) <= _RATIO_TOLERANCE
+    is_dividend = (rise > noise + _DIVIDEND_TOLERANCE) & ~is_split
+    jumps = np.flatnonzero(is_dividend | is_split) + 1
+    starts = np.concatenate(([0], jumps))
+    sizes = np.diff(np.append(starts, len(factor)))
+    means = np.add.reduceat(factor, starts) / sizes
+    dates = as_dates(days)
+    found: list[Dividend] = []
+    for stretch, first in enumerate(jumps.tolist()):
+        usd = float(close[first - 1] * (1 - means[stretch + 1] / means[stretch]))
+        if is_dividend[first - 1] and round(usd, 2) > 0:
+            found.append(Dividend(symbol=symbol, ex_date=dates[first], usd_a_share=round(usd, 2)))
+    return tuple(found)

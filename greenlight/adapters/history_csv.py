@@ -4,15 +4,17 @@ Decided here: what a CSV file must say, and where exactly it fails to. The heade
 is `date` or `timestamp`, then `open,high,low,close,volume`, optionally `symbol`
 (else the file's name is the symbol) and, on minutes, `bid,ask`; the columns may
 stand in any order. A timestamp is the bar's start in ISO 8601, aware, or New
-York time when it has no offset. `splits.csv` (`symbol,ex_date,ratio`) is read
-for the splits. Before this stand the files; after it the replay.
+York time when it has no offset. What happened to the companies is read from
+`splits.csv` (`symbol,ex_date,ratio`), `dividends.csv` (`symbol,ex_date,usd_a_share`)
+and `name_changes.csv` (`date,old,new`; the date is the first of the new name).
+Before this stand the files; after it the replay.
 """
 
 from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -27,9 +29,12 @@ from greenlight.adapters.history import (
     bar_faults,
     screened,
 )
-from greenlight.domain.market import EASTERN, Split
+from greenlight.domain.market import EASTERN, Dividend, Split, SymbolChange
 
 SPLITS_FILE: Final = "splits.csv"
+DIVIDENDS_FILE: Final = "dividends.csv"
+CHANGES_FILE: Final = "name_changes.csv"
+_ACTIONS: Final = frozenset({SPLITS_FILE, DIVIDENDS_FILE, CHANGES_FILE})
 _PRICES: Final = ("open", "high", "low", "close")
 
 
@@ -46,6 +51,8 @@ class CsvHistory:
     minutes: dict[str, dict[date, IntradayBars]]
     quotes: dict[str, dict[date, IntradayQuotes]]
     splits: tuple[Split, ...]
+    dividends: tuple[Dividend, ...]
+    changes: tuple[SymbolChange, ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,7 +77,7 @@ def read_csv_folder(folder: Path) -> CsvHistory:
         cannot be true or repeats a minute is an error as well; on days such rows
         are refused and named in the series.
     """
-    paths = sorted(p for p in folder.glob("*.csv") if p.name != SPLITS_FILE)
+    paths = sorted(p for p in folder.glob("*.csv") if p.name not in _ACTIONS)
     if not paths:
         raise ValueError(f"{folder} has no .csv file")
     kinds = {path: _time_column(path) for path in paths}
@@ -81,14 +88,24 @@ def read_csv_folder(folder: Path) -> CsvHistory:
     for path in paths:
         _read_file(path, is_daily, rows)
     splits = _read_splits(folder / SPLITS_FILE)
-    if is_daily:
-        daily = {symbol: _daily(symbol, found, splits) for symbol, found in sorted(rows.items())}
-        return CsvHistory(is_daily=True, daily=daily, minutes={}, quotes={}, splits=splits)
+    dividends = _read_dividends(folder / DIVIDENDS_FILE)
+    daily: dict[str, DailySeries] = {}
     minutes: dict[str, dict[date, IntradayBars]] = {}
     quotes: dict[str, dict[date, IntradayQuotes]] = {}
     for symbol, found in sorted(rows.items()):
-        minutes[symbol], quotes[symbol] = _intraday(symbol, found)
-    return CsvHistory(is_daily=False, daily={}, minutes=minutes, quotes=quotes, splits=splits)
+        if is_daily:
+            daily[symbol] = _daily(symbol, found, splits, dividends)
+        else:
+            minutes[symbol], quotes[symbol] = _intraday(symbol, found)
+    return CsvHistory(
+        is_daily=is_daily,
+        daily=daily,
+        minutes=minutes,
+        quotes=quotes,
+        splits=splits,
+        dividends=dividends,
+        changes=_read_changes(folder / CHANGES_FILE),
+    )
 
 
 def _time_column(path: Path) -> str:
@@ -162,28 +179,74 @@ def _quote(place: str, column: dict[str, int], cells: list[str]) -> tuple[float,
     return bid, ask
 
 
-def _read_splits(path: Path) -> tuple[Split, ...]:
+def _read_actions(path: Path, columns: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Rows of a file of corporate actions, each with its place; none where there is no file."""
     if not path.is_file():
-        return ()
-    splits: list[Split] = []
+        return []
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
+        rows: list[tuple[str, list[str]]] = []
         for row in reader:
             place = f"{path}, line {reader.line_num}"
-            try:
-                symbol, day = row["symbol"].strip().upper(), date.fromisoformat(row["ex_date"])
-                ratio = _float(place, "ratio", row["ratio"])
-            except (KeyError, TypeError, AttributeError):
-                raise ValueError(f"{place}: symbol, ex_date and ratio are needed") from None
-            except ValueError as error:
-                raise ValueError(f"{place}: {error}") from None
-            if ratio <= 0:
-                raise ValueError(f"{place}: ratio {ratio:g} must be positive")
-            splits.append(Split(symbol=symbol, ex_date=day, ratio=ratio))
+            cells = [row.get(name) for name in columns]
+            kept = [cell.strip() for cell in cells if cell]
+            if len(kept) < len(columns):
+                needed = f"{', '.join(columns[:-1])} and {columns[-1]}"
+                raise ValueError(f"{place}: {needed} are needed")
+            rows.append((place, kept))
+        return rows
+
+
+def _date(place: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def _positive(place: str, name: str, text: str) -> float:
+    value = _float(place, name, text)
+    if value <= 0:
+        raise ValueError(f"{place}: {name} {value:g} must be positive")
+    return value
+
+
+def _read_splits(path: Path) -> tuple[Split, ...]:
+    splits = [
+        Split(
+            symbol=symbol.upper(),
+            ex_date=_date(place, day),
+            ratio=_positive(place, "ratio", ratio),
+        )
+        for place, (symbol, day, ratio) in _read_actions(path, ("symbol", "ex_date", "ratio"))
+    ]
     return tuple(sorted(splits, key=lambda s: (s.symbol, s.ex_date)))
 
 
-def _daily(symbol: str, rows: _Rows, splits: Iterable[Split]) -> DailySeries:
+def _read_dividends(path: Path) -> tuple[Dividend, ...]:
+    columns = ("symbol", "ex_date", "usd_a_share")
+    dividends = [
+        Dividend(
+            symbol=symbol.upper(),
+            ex_date=_date(place, day),
+            usd_a_share=_positive(place, "usd_a_share", usd),
+        )
+        for place, (symbol, day, usd) in _read_actions(path, columns)
+    ]
+    return tuple(sorted(dividends, key=lambda d: (d.symbol, d.ex_date)))
+
+
+def _read_changes(path: Path) -> tuple[SymbolChange, ...]:
+    changes = [
+        SymbolChange(old=old.upper(), new=new.upper(), day=_date(place, day))
+        for place, (day, old, new) in _read_actions(path, ("date", "old", "new"))
+    ]
+    return tuple(sorted(changes, key=lambda c: (c.day, c.old)))
+
+
+def _daily(
+    symbol: str, rows: _Rows, splits: Iterable[Split], dividends: Iterable[Dividend]
+) -> DailySeries:
     prices = np.array(rows.prices, dtype=np.float64)
     series = DailySeries(
         symbol=symbol,
@@ -195,6 +258,7 @@ def _daily(symbol: str, rows: _Rows, splits: Iterable[Split]) -> DailySeries:
         volume=np.array(rows.volumes, dtype=np.int64),
         splits=tuple(s for s in splits if s.symbol == symbol),
         source="csv",
+        dividends=tuple(d for d in dividends if d.symbol == symbol),
     )
     return screened(series)
 

@@ -35,7 +35,7 @@ from greenlight.adapters.history import (
     bar_faults,
     screened,
 )
-from greenlight.domain.market import Split, next_session
+from greenlight.domain.market import Dividend, Split, next_session
 
 RESOLUTIONS: Final = ("minute", "daily", "hour", "tick")
 _DOLLAR: Final = 10_000.0
@@ -72,7 +72,7 @@ class LeanFolder:
         return tuple(sorted(_file_day(path) for path in folder.glob("*_trade.zip")))
 
     def daily(self, symbol: str) -> DailySeries:
-        """Daily bars of the company that holds the ticker, with its splits.
+        """Daily bars of the company that holds the ticker, with its splits and dividends.
 
         Raises
         ------
@@ -91,6 +91,7 @@ class LeanFolder:
             volume=table["v"].astype(np.int64),
             splits=self.splits(symbol),
             source="lean",
+            dividends=self.dividends(symbol),
         )
         return screened(self._without_strangers(series))
 
@@ -220,6 +221,32 @@ class LeanFolder:
                 ratio = _snapped(after / factor)
                 splits.append(Split(symbol=symbol, ex_date=next_session(day).day, ratio=ratio))
         return tuple(splits)
+
+    def dividends(self, symbol: str) -> tuple[Dividend, ...]:
+        """Cash dividends of a ticker from its factor file, oldest first; none without one.
+
+        Raises
+        ------
+        ValueError
+            A line of the file cannot be read.
+
+        Notes
+        -----
+        A row's date is the last day of its factors and its last column that
+        day's raw close C, so D = C (1 - price factor / the next row's), to a
+        hundredth of a cent. AAPL: 592.33 (1 - 0.8961764 / 0.9011818) = 3.29.
+        """
+        rows = [
+            (day, _number(path, line, cells, 1), path, line, cells)
+            for path, line, day, cells in self._table("factor_files", symbol)
+        ]
+        found: list[Dividend] = []
+        for (day, factor, path, line, cells), (_, after, *_) in pairwise(rows):
+            if factor < after:
+                usd = round(_number(path, line, cells, 3) * (1 - factor / after), 4)
+                ex_date = next_session(day).day
+                found.append(Dividend(symbol=symbol, ex_date=ex_date, usd_a_share=usd))
+        return tuple(found)
 
     def _path(self, resolution: str, symbol: str, day: date, kind: str) -> Path:
         return self.root / resolution / symbol.lower() / f"{day:%Y%m%d}_{kind}.zip"

@@ -29,6 +29,7 @@ from greenlight.adapters.timescale_pool import Connection, ConnectionPool
 from greenlight.adapters.timescale_schema import migrate
 from greenlight.domain import ledger
 from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind
+from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.costs import fill_cost
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
@@ -191,7 +192,7 @@ class TimescaleStore:
         try:
             with self._pool.borrow() as connection:
                 if intent.role is Role.ENTRY:
-                    if decision is None:
+                    if decision is None or decision.decision_id != intent.decision_id:
                         self._plan(connection, intent)
                     else:
                         ledger.exit_plan(decision)
@@ -311,20 +312,39 @@ class TimescaleStore:
             return Booking(is_duplicate=False, position=position, trade=trade)
 
     def adjust_position(self, position: Position, decision: Decision) -> bool:
-        """Replace quantity, stop and target of an open position (a split).
+        """Replace symbol, quantity, stop and target of an open position.
 
         False, and nothing changed, where the decision was recorded before or
         the position is not open.
+
+        Raises
+        ------
+        ValueError
+            Another position has the symbol.
         """
+        values = rows.position_values(position)
+        return self._decide_position(position, decision, "update_position", values)
+
+    def leave_by(self, position: Position, exit_by: datetime, decision: Decision) -> bool:
+        """Set when an open position is to be left; False as in `adjust_position`."""
+        values = {"position_id": position.position_id, "exit_by": exit_by}
+        return self._decide_position(position, decision, "leave_by", values)
+
+    def book_dividend(self, paid: DividendPaid, decision: Decision) -> bool:
+        """Book a payment once, with its decision; False where it was booked before."""
         with self._transaction() as connection:
-            self._run(connection, "lock_symbol", {"symbol": position.symbol})
-            row = self._one(connection, "lock_position", symbol=position.symbol)
-            if row is None or rows.position_of(row).position_id != position.position_id:
+            cursor = self._run(connection, "insert_dividend", rows.dividend_values(paid))
+            if cursor.rowcount != 1:
                 return False
-            if not self._append(connection, decision):
-                return False
-            self._run(connection, "update_position", rows.position_values(position))
+            self._append(connection, decision)
             return True
+
+    def dividends(
+        self, *, start: datetime | None = None, limit: int | None = 1000
+    ) -> list[DividendPaid]:
+        """Payments oldest first, the last `limit` of them."""
+        found = self._read("dividends", start=start, limit=limit)
+        return [rows.dividend_of(row) for row in found]
 
     def position(self, symbol: str) -> Position | None:
         """The open position of a symbol."""
@@ -348,7 +368,7 @@ class TimescaleStore:
         return [rows.trade_of(row) for row in self._read("trades", start=start, limit=limit)]
 
     def cash(self) -> Decimal | None:
-        """Start cash of the account's first run, plus all fills since, less fees."""
+        """Start cash of the account's first run, plus fills and dividends since, less fees."""
         found = self._read("cash")
         return found[0][0] if found else None
 
@@ -618,6 +638,23 @@ class TimescaleStore:
         plan = self._plan(connection, record.intent)
         taken = self._run(connection, "position_ids", {"position_id": plan.decision_id}).fetchall()
         return ledger.renamed(plan, {row[0] for row in taken})
+
+    def _decide_position(
+        self, position: Position, decision: Decision, query: str, values: Mapping[str, Any]
+    ) -> bool:
+        """Record a decision about an open position and carry it out, once."""
+        with self._transaction() as connection:
+            name = position.position_id
+            self._run(connection, "lock_symbol", {"symbol": position.symbol})
+            if self._one(connection, "lock_position_by_id", position_id=name) is None:
+                return False
+            other = self._one(connection, "lock_position", symbol=position.symbol)
+            if other is not None and other[0] != name:
+                raise ValueError(f"{position.symbol} is held already, as {other[0]}")
+            if not self._append(connection, decision):
+                return False
+            self._run(connection, query, values)
+            return True
 
     def _close(
         self, connection: Connection, position: Position, record: OrderRecord | None

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind, Verdict, canonical
+from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.costs import FillCost
 from greenlight.domain.forecasts import (
     Distribution,
@@ -276,6 +277,32 @@ def trade_values(trade: Trade) -> dict[str, Any]:
         "fees_usd": trade.fees_usd,
         "haircut_usd": trade.haircut_usd,
         "exit_reason": trade.exit_reason,
+    }
+
+
+def dividend_of(row: Row) -> DividendPaid:
+    """A row of `dividends`."""
+    return DividendPaid(
+        activity_id=row[0],
+        symbol=row[1],
+        at=utc(row[2]),
+        usd=row[3],
+        qty=row[4],
+        usd_a_share=row[5],
+        position_id=row[6],
+    )
+
+
+def dividend_values(paid: DividendPaid) -> dict[str, Any]:
+    """Parameters of `insert_dividend`."""
+    return {
+        "activity_id": paid.activity_id,
+        "symbol": paid.symbol,
+        "at": paid.at,
+        "usd": paid.usd,
+        "qty": paid.qty,
+        "usd_a_share": paid.usd_a_share,
+        "position_id": paid.position_id,
     }
 
 

@@ -46,6 +46,8 @@ class RiskLimits:
     `max_quote_age_s`: older quotes decide nothing (90 s: one missed minute; ours).
     `max_spread_frac`: wider quotes decide nothing (2%; ours).
     `entry_slack_bps`: how far above the ask an entry's limit may lie (5; ours).
+    `entry_chase_bps`: how far above its first limit an entry may be repriced;
+    every size is judged at that price (20; ours, four times the slack).
 
     Raises
     ------
@@ -69,6 +71,7 @@ class RiskLimits:
     max_quote_age_s: float = 90.0
     max_spread_frac: float = 0.02
     entry_slack_bps: float = 5.0
+    entry_chase_bps: float = 20.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -14,6 +14,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
 
+from greenlight.domain.market import Unavailable
+
 SESSIONS_A_YEAR: Final = 252
 HORIZON: Final = 5
 """Sessions ahead that a forecast reaches."""
@@ -103,6 +105,20 @@ class VolatilityScore:
     forecast_pct2: float
     realised_pct2: float
     qlike: float
+
+
+def expected_vol_ann(made: VolatilityForecast, age_sessions: int) -> float | Unavailable:
+    """Volatility a year, as a fraction, over the sessions of a forecast still to come.
+
+    Parameters
+    ----------
+    age_sessions : int
+        Sessions that have closed since `made.through`.
+    """
+    left = made.sigma_pct[age_sessions:]
+    if not left:
+        return Unavailable(f"the newest forecast is {age_sessions} sessions old")
+    return annualised_frac(tuple(sigma**2 for sigma in left))
 
 
 def mean_losses(scores: Sequence[VolatilityScore]) -> dict[str, float]:

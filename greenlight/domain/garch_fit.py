@@ -42,6 +42,8 @@ _REACH = np.array([np.inf, 2.0, 0.4, 0.4, 0.2])  # farthest step by coordinate
 _LANES = GRID_ALPHA.size
 _GUARDS = 5
 _LOW, _MIDDLE, _HIGH, _HIGHEST, _LOWEST = 0, 1, 2, 3, 5  # starts by their persistence
+_FLAT = _LANES  # a start beside the grid, almost without shocks
+_FLAT_ALPHA, _FLAT_PERSISTENCE = 0.001, 0.998
 # Log-likelihood by which another hill may start lower and still be climbed.
 _LOW_MARGIN = 4.0
 _HIGH_MARGIN = 4.0
@@ -280,11 +282,14 @@ def _box(scale: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
 
 @njit(cache=True)
 def _start(lane: int, scale: FloatArray, k: int) -> FloatArray:
+    alpha, persistence = _FLAT_ALPHA, _FLAT_PERSISTENCE
+    if lane != _FLAT:
+        alpha, persistence = GRID_ALPHA[lane], GRID_PERSISTENCE[lane]
     theta = np.empty(k)
     theta[0] = scale[MEAN]
-    theta[1] = scale[VARIANCE] * (1.0 - GRID_PERSISTENCE[lane])
-    theta[2] = GRID_ALPHA[lane]
-    theta[3] = GRID_PERSISTENCE[lane] - GRID_ALPHA[lane]
+    theta[1] = scale[VARIANCE] * (1.0 - persistence)
+    theta[2] = alpha
+    theta[3] = persistence - alpha
     if k == 5:
         theta[4] = START_NU
     return theta
@@ -350,6 +355,8 @@ def maximise(
             is_steep = heights[_HIGHEST] < heights[_HIGH] - _HIGH_MARGIN
             if is_steep or heights[lane] < heights[top] - _FAR:
                 lane = -1
+        elif hill == 1:
+            lane = _FLAT
         elif hill == 2:
             if is_low:
                 lane = _LOWEST

@@ -71,7 +71,8 @@ def rsi_step(state: FloatArray, close: float, period: int) -> float:
         state[1] = (state[1] * (period - 1) + gain) / period
         state[2] = (state[2] * (period - 1) + loss) / period
     total = state[1] + state[2]
-    return 100.0 * state[1] / total if total > 0.0 else 0.0
+    # The share first: rounded, it is still no more than 1.
+    return 100.0 * (state[1] / total) if total > 0.0 else 0.0
 
 
 @njit(cache=True)

@@ -1,4 +1,4 @@
-"""What the market showed: bars, quotes, ticks, splits, and when it is open.
+"""What the market showed: bars, quotes, ticks, corporate actions, and when it is open.
 
 First stage of every decision. Before it stand the adapters, which turn a
 vendor's messages into these values; after it come the indicators.
@@ -108,6 +108,27 @@ class Split:
     symbol: str
     ex_date: date
     ratio: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dividend:
+    """A cash dividend: who held a share at the close before `ex_date` is paid for it.
+
+    `usd_a_share` is for a share as it was at that close, before any split of `ex_date`.
+    """
+
+    symbol: str
+    ex_date: date
+    usd_a_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolChange:
+    """The shares of `old` trade as `new` from `day` on."""
+
+    old: str
+    new: str
+    day: date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

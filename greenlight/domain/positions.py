@@ -26,6 +26,8 @@ class ExitReason(StrEnum):
     STOP = "stop"
     TARGET = "target"
     TIME = "time"
+    SCORE = "score"
+    """Its score fell; the desk acts on scores only where it is told to."""
     MANUAL = "manual"
     """Somebody else's order, or `greenlight flatten`."""
 

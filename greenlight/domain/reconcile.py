@@ -330,7 +330,9 @@ def _positions(
         ratio = ratios.get(symbol)
         if mine == other or (ratio is not None and other in (mine * ratio, mine / ratio)):
             continue
-        if mine == 0 and other > 0:
+        # Shares that are gone under one name and came under another may be a symbol change.
+        is_renamed = any(m == other and s not in held for s, m in qty.items() if s != symbol)
+        if mine == 0 and other > 0 and not is_renamed:
             adopted.append(AdoptPosition(held=held[symbol]))
             qty[symbol] = other
             continue

@@ -3,7 +3,8 @@
 Before it stand the signal, the desk's state and sizing; after it the order
 gateway. Every rule is named, has a limit with unit and source (`RiskLimits`),
 and is evaluated even when an earlier one refused, so that a refusal tells
-everything. Missing input refuses. Exits do not come here: nothing refuses an
+everything. Risk and cost count at the highest price that the entry may be
+repriced to. Missing input refuses. Exits do not come here: nothing refuses an
 exit.
 """
 
@@ -151,7 +152,7 @@ def _risk_a_trade(
 ) -> RuleResult:
     risk, equity = None, finite(state.equity_usd)
     if entry is not None and equity is not None and equity > 0:
-        at_stop = entry.qty * (entry.limit_price - entry.stop_price)
+        at_stop = entry.qty * (entry.max_price - entry.stop_price)
         risk = float(at_stop / equity)
     return RuleResult(
         rule="risk_a_trade",
@@ -195,7 +196,7 @@ def _exposure_usd(state: DeskState, sector: str | None = None) -> Decimal:
 
 
 def _cost_usd(entry: Sized) -> Decimal:
-    return entry.qty * entry.limit_price
+    return entry.qty * entry.max_price
 
 
 def _sector_cap(

@@ -29,6 +29,9 @@ _MOMENTUM_SPAN: Final = 2.0
 ADD_ABOVE: Final = 0.40
 TRIM_BELOW: Final = -0.25
 EXIT_BELOW: Final = -0.60
+_SESSIONS_A_YEAR: Final = 252
+_MIN_RETURNS: Final = 20
+"""Daily returns below which a realised volatility is not known: a month (ours)."""
 _MIN_WEIGHT_KNOWN: Final = 0.5
 """Inputs with less than this share of the weights make no score."""
 
@@ -126,6 +129,68 @@ def score(inputs: ScoreInputs) -> Score | Unavailable:
         contributions=contributions,
         missing=missing,
     )
+
+
+def score_holdings(
+    weights_frac: Mapping[str, float | None],
+    *,
+    closes: Mapping[str, Sequence[float]],
+    sectors: Mapping[str, str],
+    forecasts_vol_ann: Mapping[str, float],
+    max_weight_frac: float,
+) -> tuple[list[Score], dict[str, str]]:
+    """Score what is held, and name the reason for every holding without a score.
+
+    Parameters
+    ----------
+    weights_frac : Mapping[str, float | None]
+        Marked value over equity by symbol held; None where it is not known.
+    closes : Mapping[str, Sequence[float]]
+        Adjusted daily closes of the universe, oldest first.
+    sectors : Mapping[str, str]
+        Sector by symbol; those without one are one sector together.
+    forecasts_vol_ann : Mapping[str, float]
+        Expected volatility a year as a fraction, of the symbols that have one.
+    """
+    months = {symbol: month_return(days) for symbol, days in closes.items()}
+    gains = {s: gain for s, gain in months.items() if not isinstance(gain, Unavailable)}
+    scores: list[Score] = []
+    unscored: dict[str, str] = {}
+    for symbol, weight in weights_frac.items():
+        days = closes.get(symbol, ())
+        peers = [gain for s, gain in gains.items() if sectors.get(s) == sectors.get(symbol)]
+        found = score(
+            ScoreInputs(
+                symbol=symbol,
+                closes=days,
+                sector_returns_frac=peers,
+                universe_returns_frac=list(gains.values()),
+                weight_frac=weight,
+                max_weight_frac=max_weight_frac,
+                forecast_vol_ann=forecasts_vol_ann.get(symbol),
+                usual_vol_ann=realised_volatility(days),
+            )
+        )
+        if isinstance(found, Unavailable):
+            unscored[symbol] = found.reason
+        else:
+            scores.append(found)
+    return by_urgency(scores), unscored
+
+
+def realised_volatility(closes: Sequence[float]) -> float | None:
+    """Volatility a year, as a fraction, of daily closes; None for too few or a bad one.
+
+    Notes
+    -----
+    ``sqrt(252) s`` with the sample standard deviation ``s`` of the log returns.
+    """
+    if len(closes) <= _MIN_RETURNS or not min(closes) > 0:
+        return None
+    steps = [math.log(b) - math.log(a) for a, b in pairwise(closes)]
+    mean = sum(steps) / len(steps)
+    variance = sum((step - mean) ** 2 for step in steps) / (len(steps) - 1)
+    return math.sqrt(_SESSIONS_A_YEAR * variance)
 
 
 def by_urgency(scores: Sequence[Score]) -> list[Score]:

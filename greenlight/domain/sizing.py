@@ -36,11 +36,14 @@ _MAX_TARGET_FRAC: Final = 10.0
 class Sized:
     """An entry: whole shares, limit price, the plan's prices, and what the size came from.
 
-    `risk_frac` is the share of equity that it was allowed before the scales.
+    `max_price` is the highest price that it may be repriced to, and what its
+    risk and its cost are counted at. `risk_frac` is the share of equity that it
+    was allowed before the scales.
     """
 
     qty: int
     limit_price: Decimal
+    max_price: Decimal
     stop_price: Decimal
     target_price: Decimal
     risk_frac: float
@@ -101,8 +104,8 @@ def size(signal: Signal, state: DeskState, limits: RiskLimits) -> Sized | None:
     Notes
     -----
     ``qty = floor(equity * risk * confidence * volatility / max(atr_multiple *
-    ATR, limit - stop))``, and not more than `max_weight_frac` of equity buys.
-    Everything rounds down. The stop is rounded up and so never lies further
+    ATR, max_price - stop))``, and not more than `max_weight_frac` of equity
+    buys at `max_price`. Everything rounds down. The stop is rounded up and so never lies further
     away than asked.
     """
     quote, equity = state.quote, finite(state.equity_usd)
@@ -116,19 +119,22 @@ def size(signal: Signal, state: DeskState, limits: RiskLimits) -> Sized | None:
     if signal.atr_usd < 0 or signal.confidence not in CONFIDENCE_SCALE:
         return None
     limit_price = round_price(quote.ask * (1 + limits.entry_slack_bps / 1e4), up=True)
+    chase = 1 + _exact(limits.entry_chase_bps) / 10_000
+    max_price = round_price(limit_price * chase, up=False)
     stop_price = round_price(quote.ask * (1 - signal.stop_frac), up=True)
     target_price = round_price(quote.ask * (1 + signal.target_frac))
-    distance = max(_exact(limits.atr_multiple * signal.atr_usd), limit_price - stop_price)
-    if distance <= 0 or target_price <= limit_price:
+    distance = max(_exact(limits.atr_multiple * signal.atr_usd), max_price - stop_price)
+    if distance <= 0 or target_price <= max_price:
         return None
     risk_frac = allowed_risk_frac(state.winners_in_a_row, limits)
     confidence = CONFIDENCE_SCALE[signal.confidence]
     volatility = volatility_scale(state.forecast_vol_ann, state.recent_vol_ann)
     at_risk = equity * _exact(risk_frac) * _exact(confidence) * _exact(volatility)
-    by_weight = equity * _exact(limits.max_weight_frac) / limit_price
+    by_weight = equity * _exact(limits.max_weight_frac) / max_price
     return Sized(
         qty=int(min(at_risk / distance, by_weight)),
         limit_price=limit_price,
+        max_price=max_price,
         stop_price=stop_price,
         target_price=target_price,
         risk_frac=risk_frac,

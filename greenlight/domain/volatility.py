@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
@@ -225,7 +225,7 @@ def fit_with_arch(returns_pct: FloatArray, model: Model, distribution: Distribut
     )
 
 
-def variances_pct2(fit: Fit, returns_pct: FloatArray) -> tuple[float, ...]:
+def variances_pct2(fit: Fit | VolatilityForecast, returns_pct: FloatArray) -> tuple[float, ...]:
     """Variance of the return (percent squared) 1, 2, … `HORIZON` sessions ahead.
 
     Notes
@@ -243,6 +243,14 @@ def variances_pct2(fit: Fit, returns_pct: FloatArray) -> tuple[float, ...]:
     return tuple(ahead)
 
 
+def is_fit_due(previous: VolatilityForecast | None, through: date) -> bool:
+    """Whether parameters are fitted anew: in the first session of a week, and without any.
+
+    In between the recursion runs on with the parameters there are.
+    """
+    return previous is None or previous.through.isocalendar()[:2] != through.isocalendar()[:2]
+
+
 def forecast(
     *,
     symbol: str,
@@ -252,14 +260,15 @@ def forecast(
     previous: VolatilityForecast | None,
     policy: VolatilityPolicy,
 ) -> VolatilityForecast | FailedForecast:
-    """Fit every model of the policy and forecast with the one of the lowest BIC.
+    """Forecast with the week's parameters, or fit every model and take the lowest BIC's.
 
     Parameters
     ----------
     bars, splits
         As in `daily_returns_pct`.
     previous : VolatilityForecast | None
-        The last one of this symbol; its parameters start the same model's fit.
+        The last one of this symbol; it gives the week's parameters (see `is_fit_due`),
+        and the fit of the same model starts from it.
 
     Returns
     -------
@@ -269,31 +278,19 @@ def forecast(
     returns_pct = daily_returns_pct(bars, splits, now, policy)
     if isinstance(returns_pct, Unavailable):
         return FailedForecast(symbol=symbol, at=now, reason=returns_pct.reason)
-    fits = []
-    for distribution in Distribution:
-        for model in policy.models:
-            if model is Model.GARCH:
-                is_same = (
-                    previous is not None
-                    and previous.model is model
-                    and previous.distribution is distribution
-                )
-                near = tops_of(previous.params) if previous is not None and is_same else None
-                fits.append(fit_garch(returns_pct, distribution, near))
-            else:
-                fits.append(fit_with_arch(returns_pct, model, distribution))
-    usable = [fit for fit in fits if fit.is_usable]
-    if not usable:
-        reason = "; ".join(f"{f.model} {f.distribution}: {', '.join(f.flags)}" for f in fits)
-        return FailedForecast(symbol=symbol, at=now, reason=f"no fit is usable: {reason}")
-    best = min(usable, key=lambda fit: (len(fit.flags) > 0, fit.bic))
+    through = eastern_date(bars[-1].start)
+    best: Fit | VolatilityForecast | Unavailable | None = previous
+    if best is None or is_fit_due(previous, through):
+        best = _best_fit(returns_pct, previous, policy)
+    if isinstance(best, Unavailable):
+        return FailedForecast(symbol=symbol, at=now, reason=best.reason)
     ahead = variances_pct2(best, returns_pct)
     if not all(math.isfinite(variance) and variance > 0.0 for variance in ahead):
         return FailedForecast(symbol=symbol, at=now, reason=f"forecast not finite: {ahead}")
     return VolatilityForecast(
         symbol=symbol,
         at=now,
-        through=eastern_date(bars[-1].start),
+        through=through,
         model=best.model,
         distribution=best.distribution,
         sigma_pct=tuple(math.sqrt(variance) for variance in ahead),
@@ -387,6 +384,29 @@ def scores(made: VolatilityForecast, returns_pct: FloatArray, bar: Bar) -> list[
         for method, variance in methods.items()
         if variance > 0.0
     ]
+
+
+def _best_fit(
+    returns_pct: FloatArray, previous: VolatilityForecast | None, policy: VolatilityPolicy
+) -> Fit | Unavailable:
+    fits = []
+    for distribution in Distribution:
+        for model in policy.models:
+            if model is Model.GARCH:
+                is_same = (
+                    previous is not None
+                    and previous.model is model
+                    and previous.distribution is distribution
+                )
+                near = tops_of(previous.params) if previous is not None and is_same else None
+                fits.append(fit_garch(returns_pct, distribution, near))
+            else:
+                fits.append(fit_with_arch(returns_pct, model, distribution))
+    usable = [fit for fit in fits if fit.is_usable]
+    if not usable:
+        reason = "; ".join(f"{f.model} {f.distribution}: {', '.join(f.flags)}" for f in fits)
+        return Unavailable(f"no fit is usable: {reason}")
+    return min(usable, key=lambda fit: (len(fit.flags) > 0, fit.bic))
 
 
 def _judged(

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from actors.links import SignalSeen
 from actors.strategist import Strategist
-from greenlight.domain.market import Bar
+from greenlight.domain.market import Bar, Quote
 from greenlight.domain.mean_reversion import MeanReversion
 from greenlight.domain.news_reversal import NewsReversal
 from greenlight.domain.opening_range import OpeningRange
@@ -41,7 +41,7 @@ class _Gate:
         self.signals += len(signals)
         return None
 
-    def sweep(self, now: datetime) -> datetime | None:
+    def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
         return None
 
 

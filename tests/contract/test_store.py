@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from greenlight.domain.audit import DecisionKind, chain_hash, first_broken
+from greenlight.domain.corporate_actions import DividendPaid, dividend_decision
 from greenlight.domain.orders import (
     Accepted,
     Denied,
@@ -213,6 +214,21 @@ def test_record_intent_when_entry_has_no_plan_then_raises(store: Store, missing:
         store.record_intent(intent(), decision(figures=figures))
     assert store.order("gl-entry") is None
     assert store.decisions() == []
+
+
+def test_record_intent_when_an_entry_is_priced_again_then_the_first_decisions_plan_holds(
+    store: Store,
+) -> None:
+    send_entry(store)
+    why = decision("d-reprice", kind=DecisionKind.REPRICE, strategy=None, figures={})
+    again = replace(intent("gl-entry-2"), attempt=2, limit_price=Decimal("100.20"))
+    assert store.record_intent(again, why)
+    store.record_outcome("gl-entry-2", Accepted(order=broker_order("gl-entry-2", "o-2")), minute(1))
+    store.record_order_status("o-entry", OrderStatus.REPLACED, 0, minute(1))
+    booked = store.book_fill(fill("o-2", client_order_id="gl-entry-2"), FREE).position
+    assert booked is not None
+    assert (booked.position_id, booked.stop_price) == ("d-entry", Decimal("95.0"))
+    assert store.open_orders() == []
 
 
 def test_record_intent_when_entry_has_no_decision_then_raises(store: Store) -> None:
@@ -547,6 +563,26 @@ def test_adjust_position_when_split_then_quantity_and_prices_once(store: Store) 
     assert store.decisions()[-1].decision == why
 
 
+def test_leave_by_when_open_then_the_time_alone_changes_and_once(store: Store) -> None:
+    open_position(store)
+    before = store.position("AAPL")
+    assert before is not None
+    why = decision("d-score", kind=DecisionKind.SCORE, at=minute(3), figures={"score": -0.7})
+    # What was read may be old; a fill since then stays booked.
+    store.book_fill(fill("o-theirs", side=Side.SELL, qty=4, at=minute(2)), FREE)
+    assert store.leave_by(before, minute(3), why)
+    after = store.position("AAPL")
+    assert after is not None
+    assert (after.qty, after.exit_by) == (6, minute(3))
+    assert not store.leave_by(before, minute(9), why)
+    assert store.position("AAPL") == after
+    assert store.decisions()[-1].decision == why
+    store.book_fill(fill("o-theirs-2", side=Side.SELL, qty=6, at=minute(4)), FREE)
+    late = decision("d-late", kind=DecisionKind.SCORE, figures={})
+    assert not store.leave_by(before, minute(5), late)
+    assert store.decisions()[-1].decision == why
+
+
 def test_adjust_position_when_it_is_not_open_then_false_and_no_decision(store: Store) -> None:
     open_position(store)
     held = store.position("AAPL")
@@ -555,6 +591,74 @@ def test_adjust_position_when_it_is_not_open_then_false_and_no_decision(store: S
     why = decision("d-split", kind=DecisionKind.ADJUST, figures={})
     assert not store.adjust_position(held, why)
     assert len(store.decisions()) == 1
+
+
+def test_adjust_position_when_renamed_then_later_fills_are_its_own(store: Store) -> None:
+    open_position(store)
+    position = store.position("AAPL")
+    assert position is not None
+    renamed = decision("d-rename", kind=DecisionKind.ADJUST, symbol="APPL")
+    assert store.adjust_position(replace(position, symbol="APPL"), renamed)
+    assert store.position("AAPL") is None
+    sold = fill("o-exit", side=Side.SELL, price="101", symbol="APPL", at=minute(5))
+    booking = store.book_fill(sold, FREE)
+    assert booking.trade is not None
+    assert (booking.trade.symbol, booking.trade.pnl_usd) == ("APPL", Decimal(10))
+    assert booking.trade.position_id == position.position_id
+
+
+def test_adjust_position_when_the_new_symbol_is_held_then_raises_and_nothing_changes(
+    store: Store,
+) -> None:
+    open_position(store)
+    store.book_fill(fill("o-other", symbol="APPL"), FREE)
+    position = store.position("AAPL")
+    assert position is not None
+    with pytest.raises(ValueError, match="APPL is held already"):
+        store.adjust_position(replace(position, symbol="APPL"), decision("d-rename"))
+    assert store.position("AAPL") == position
+    assert not store.decisions(kind=DecisionKind.ADJUST)
+
+
+def payment(name: str = "div-1", *, usd: str = "8.20", at: datetime = T0) -> DividendPaid:
+    return DividendPaid(
+        activity_id=name,
+        symbol="AAPL",
+        at=at,
+        usd=Decimal(usd),
+        qty=Decimal(10),
+        usd_a_share=Decimal("0.82"),
+    )
+
+
+def test_book_dividend_when_repeated_then_once_with_its_decision_and_in_the_cash(
+    store: Store,
+) -> None:
+    store.start_run(run("r1", cash="100000"))
+    open_position(store)
+    position = store.position("AAPL")
+    assert position is not None
+    paid = replace(payment(at=minute(3)), position_id=position.position_id)
+    row = dividend_decision("t", paid)
+    before = store.cash()
+    assert before is not None
+    assert [store.book_dividend(paid, row) for _ in range(3)] == [True, False, False]
+    assert store.dividends() == [paid]
+    assert store.cash() == before + Decimal("8.20")
+    (found,) = store.decisions(kind=DecisionKind.ADJUST)
+    assert (found.decision.reason, found.decision.figures["usd"]) == ("dividend", "8.20")
+    assert store.position("AAPL") == position
+
+
+def test_cash_when_a_dividend_is_older_than_the_account_then_not_in_it(store: Store) -> None:
+    store.start_run(run("r1", cash="100000"))
+    old = payment(at=minute(-60 * 24))
+    tax = replace(payment("div-2", usd="-1.23", at=minute(1)), qty=None, usd_a_share=None)
+    for paid in (tax, old):
+        assert store.book_dividend(paid, dividend_decision("t", paid))
+    assert store.cash() == Decimal("99998.77")
+    assert store.dividends() == [old, tax]
+    assert store.dividends(start=minute(0)) == store.dividends(limit=1) == [tax]
 
 
 def test_fills_when_many_then_oldest_first_window_and_last_ones(store: Store) -> None:

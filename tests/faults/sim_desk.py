@@ -19,6 +19,7 @@ from actors.position_monitor import PositionMonitor, monitor_name
 from actors.reconciler import Reconciler
 from actors.risk_gate import HOLDER, RiskGate
 from greenlight.domain.desk_state import RiskLimits
+from greenlight.domain.execution import EntryPolicy
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.positions import WatchBand
 from greenlight.domain.signals import Signal
@@ -62,6 +63,9 @@ class Streams:
     def acknowledge(self, step: StepReady) -> None:
         raise AssertionError("no lockstep here")
 
+    def rename(self, old: str, new: str) -> None:
+        raise AssertionError("no symbol changes here")
+
     def stop(self) -> None:
         self._world.sink = None
 
@@ -72,6 +76,11 @@ class NoRecorder:
     ) -> int | None:
         return batches[-1].seq if batches else -1
 
+    def close_session(self, now: datetime) -> None:
+        return None
+
+
+class NoNightly:
     def close_session(self, now: datetime) -> None:
         return None
 
@@ -169,7 +178,7 @@ class SimDesk:
             try:
                 if owner == HOLDER:
                     old.judge(self.signals(self._step, is_sure=True), self.world.now())
-                    old.sweep(self.world.now() + timedelta(minutes=10))
+                    old.sweep([], self.world.now() + timedelta(minutes=10))
                 else:
                     symbol = owner.rpartition(":")[2]
                     old.leave(self.quote(symbol), self.world.now())
@@ -207,7 +216,7 @@ class SimDesk:
                     market_data=self.data,
                     limits=LIMITS,
                     sectors={symbol: f"sector {symbol}" for symbol in SYMBOLS},
-                    entry_timeout_s=20,
+                    execution=EntryPolicy(timeout_s=20, reprices=2, reprice_after_s=6),
                     now=self.world.now(),
                     sleep=self.world.sleep,
                 )
@@ -233,8 +242,10 @@ class SimDesk:
         )
         return due
 
-    def sweep(self, now: datetime) -> datetime | None:
-        due: datetime | None = self._asked(HOLDER, self._find_gate, lambda gate: gate.sweep(now))
+    def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
+        due: datetime | None = self._asked(
+            HOLDER, self._find_gate, lambda gate: gate.sweep(quotes, now)
+        )
         return due
 
     def _monitor(self, symbol: str, ask: Callable[[PositionMonitor], Any]) -> WatchBand | None:
@@ -242,6 +253,9 @@ class SimDesk:
             monitor_name(symbol), lambda: self._find_monitor(symbol), ask
         )
         return band
+
+    def review(self, quotes: Sequence[Quote], now: datetime) -> list[str]:
+        raise AssertionError("scores are not acted upon here")
 
     def prepare(self, symbol: str) -> None:
         return None
@@ -320,6 +334,8 @@ class SimDesk:
             gate=self,
             monitors=self,
             recorder=NoRecorder(),
+            nightly=NoNightly(),
+            symbols=SYMBOLS,
             limits=LIMITS,
             reconciler=Reconciler(**ports, market_data=self.data, sleep=self.world.sleep),
             is_lockstep=False,

@@ -29,6 +29,7 @@ from greenlight.adapters.alpaca_broker import (
     parse_order,
 )
 from greenlight.adapters.alpaca_data import _trade_update
+from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.orders import (
     TERMINAL,
     Accepted,
@@ -420,6 +421,9 @@ class World:
             buying_power=self.core.buying_power,
             is_trading_blocked=False,
         )
+
+    def dividends(self, after: datetime) -> tuple[DividendPaid, ...]:
+        return ()
 
     def executions(self, after: datetime) -> tuple[Execution, ...]:
         found: Sequence[Execution] = [parse_activity(row) for row in self.core.activities]

@@ -269,7 +269,8 @@ class Simulation:
             self._fail("one order", f"{name} bears epoch {intent.epoch}, it is {current}")
         if intent.role is not Role.ENTRY:
             return
-        if intent.decision_id in self._entered:
+        # A price that changes is a new order in the place of the old one.
+        if intent.replaces is None and intent.decision_id in self._entered:
             self._fail("one order", f"{name}: a second order of its decision")
         self._entered.add(intent.decision_id)
         halts = self.store.halts_in_force(self.world.now())

@@ -20,6 +20,7 @@ KILLS = [
     ("2008-01-29T15:00", "position-monitor:GOOG"),
     ("2008-01-30T15:00", "market-data"),
     ("2008-01-31T14:31", "strategist"),
+    ("2008-02-01T20:59", "nightly"),
 ]
 
 
@@ -55,6 +56,7 @@ def test_replay_when_each_actor_is_killed_then_fills_are_the_undisturbed_ones(
         "market-data",
         "position-monitor",
         "supervisor",
+        "nightly",
     }
     assert found[1] == expected[1], "the fills differ"
     assert found[0] == expected[0], "the decisions differ"

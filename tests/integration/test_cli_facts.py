@@ -11,16 +11,24 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from cluster import cli_facts, cli_halts, services
+from cluster import cli_facts, cli_halts, cli_volatility, services
 from cluster.desk_file import DeskFile
 from cluster.processes import StartError
 from greenlight.adapters.timescale import TimescaleStore, migrate
 from greenlight.domain.audit import DecisionKind
+from greenlight.domain.forecasts import (
+    Distribution,
+    FailedForecast,
+    Model,
+    VolatilityForecast,
+    VolatilityScore,
+)
 from tests.sample_desk import SampleDesk
 
 APP = typer.Typer()
 cli_facts.register(APP)
 cli_halts.register(APP)
+cli_volatility.register(APP)
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +203,55 @@ def test_halt_and_flatten_when_asked_then_halts_stand_until_resume(
         (home / "HALT").unlink(missing_ok=True)
         store.resume(at=datetime(2030, 1, 1, tzinfo=UTC), reason="clean up")
         store.close()
+
+
+def test_volatility_when_forecast_and_scored_then_each_symbol_and_the_losses(
+    run: CliRunner, home: Path
+) -> None:
+    assert "no forecast yet" in invoke(run, "volatility").stdout
+    desk = DeskFile.read(home)
+    assert desk is not None
+    store = TimescaleStore(desk.database_url)
+    night = datetime(2008, 2, 5, 21, 5, tzinfo=UTC)
+    made = VolatilityForecast(
+        symbol="IBM",
+        at=night,
+        through=date(2008, 2, 5),
+        model=Model.GARCH,
+        distribution=Distribution.STUDENT_T,
+        sigma_pct=(1.5, 1.51, 1.52, 1.53, 1.54),
+        vol_frac_ann=0.2413,
+        is_converged=True,
+        flags=(),
+        bic=3521.75,
+        n_obs=1000,
+        params=(0.05, 0.02, 0.05, 0.9, 6.0),
+    )
+    short = FailedForecast(symbol="FB", at=night, reason="history too short")
+    store.write_forecasts([made, short])
+    store.write_volatility_scores(
+        [
+            VolatilityScore(
+                symbol="IBM",
+                session=date(2008, 2, 5),
+                method=method,
+                forecast_pct2=2.25,
+                realised_pct2=1.0,
+                qlike=loss,
+            )
+            for method, loss in (("garch", 1.25), ("ewma", 1.5), ("window20", 1.75))
+        ]
+    )
+    store.close()
+    row = json.loads(invoke(run, "volatility --json").stdout)
+    assert [(f["symbol"], f["age_sessions"]) for f in row["forecasts"]] == [("IBM", 0)]
+    assert row["forecasts"][0]["expected_vol_ann"] == pytest.approx(0.2413, abs=1e-4)
+    assert row["failed"] == {"FB": "history too short"}
+    assert row["mean_qlike"] == {"garch": 1.25, "ewma": 1.5, "window20": 1.75}
+    table = invoke(run, "volatility").stdout
+    assert "24.1%" in table
+    assert "history too short" in table
+    assert "garch 1.250" in table
 
 
 def test_trades_when_the_desk_has_stopped_then_its_store_is_looked_at_all_the_same(

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,19 @@ def test_replay_when_run_on_one_core_and_on_all_then_the_digests_are_equal(tmp_p
     )
     assert json.loads(printed.stdout)["decisions"] == all_cores["decisions"]
 
+    shown = subprocess.run(
+        [str(BIN), "--home", str(tmp_path / "one"), "--replay", "volatility", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    nightly = json.loads(shown.stdout)
+    assert [row["symbol"] for row in nightly["forecasts"]] == ["AAPL", "GOOG", "IBM", "MSFT"]
+    assert nightly["failed"] == {"FB": "history too short: 0 daily bars, 251 are needed"}
+    assert {row["through"] for row in nightly["forecasts"]} == {"2008-01-31"}
+    assert nightly["sessions_scored"] == 12
+
 
 @pytest.mark.shared_data
 def test_replay_when_quotes_are_real_then_every_fill_lies_inside_them(tmp_path: Path) -> None:
@@ -114,17 +129,21 @@ def test_replay_when_a_stock_splits_then_no_stop_fires_and_the_position_is_resiz
         store = running.store()
         fills = store.fills(limit=None)
         position = store.position("AAPL")
-        marks = store.equity(
-            datetime(2014, 6, 5, tzinfo=UTC), datetime(2014, 6, 10, tzinfo=UTC), "broker"
-        )
+        window = datetime(2014, 6, 5, tzinfo=UTC), datetime(2014, 6, 10, tzinfo=UTC)
+        marks = store.equity(*window, "broker")
+        minutes = store.equity(*window, "desk")
+        cash = store.cash()
+        trades = store.trades(limit=None)
         adjusted = [
             row.decision
             for row in store.decisions(limit=None)
             if row.decision.kind is DecisionKind.ADJUST
         ]
+        coverage = store.coverage(*window)
         store.close()
         orders = running.broker.open_orders("AAPL")
         held = running.broker.positions()
+        account = running.broker.account()
 
     bought = sum(f.qty for f in fills if f.side is Side.BUY)
     assert bought > 0
@@ -138,8 +157,25 @@ def test_replay_when_a_stock_splits_then_no_stop_fires_and_the_position_is_resiz
     stops = [o for o in orders if o.stop_price is not None]
     assert sum(o.remaining for o in stops) == position.qty
     assert {o.stop_price for o in stops} == {position.stop_price}
-    # The split itself neither earns nor loses: AAPL moved by 1.6% on that day.
+    # Covered for the new size before the open, and from then on.
+    opened = datetime(2014, 6, 9, 13, 30, tzinfo=UTC)
+    assert [c.covered_qty for c in coverage if c.at < opened][-1] == position.qty
+    # The split itself neither earns nor loses. The last bar before it closed at 645.57,
+    # the first after it opened at 92.69: 0.5% up, and 1.6% at the end of the day.
+    before = [m for m in minutes if m.at < opened][-1]
+    after = next(m for m in minutes if m.at > opened)
+    moved = float(after.exposure_usd / before.exposure_usd)
+    assert moved == pytest.approx(92.69 * 7 / 645.57, abs=0.003)
+    assert after.cash_usd == before.cash_usd == cash == account.cash
+    steps = [float(b.equity_usd / a.equity_usd) - 1 for a, b in pairwise(minutes)]
+    assert max(map(abs, steps)) < 0.01
     assert abs(float(marks[-1].equity_usd / marks[-2].equity_usd) - 1) < 0.02
+    # What the shares cost, and so their gain, is what was paid for them.
+    assert trades == []
+    assert position.cost_usd == sum((f.price * f.qty for f in fills), Decimal(0))
+    assert float(account.equity - account.cash - position.cost_usd) == pytest.approx(
+        position.qty * float(held[0].current_price or 0) - float(position.cost_usd)
+    )
 
 
 def test_replay_when_a_setting_is_bad_then_one_line_and_exit_code_2(tmp_path: Path) -> None:

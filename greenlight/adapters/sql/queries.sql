@@ -175,6 +175,12 @@ SELECT position_id, symbol, strategy, qty, cost_usd, realized_usd, stop_price, t
        opened_at, exit_by, closed_at
 FROM positions WHERE closed_at >= %(start)s ORDER BY closed_at, position_id;
 
+-- name: lock_position_by_id
+-- One position while it is open, held until this transaction ends.
+SELECT position_id, symbol, strategy, qty, cost_usd, realized_usd, stop_price, target_price,
+       opened_at, exit_by, closed_at
+FROM positions WHERE position_id = %(position_id)s AND closed_at IS NULL FOR UPDATE;
+
 -- name: position_ids
 -- Ids taken by positions of one entry decision.
 SELECT position_id FROM positions
@@ -188,11 +194,15 @@ VALUES (%(position_id)s, %(symbol)s, %(strategy)s, %(qty)s, %(cost_usd)s, %(real
         %(stop_price)s, %(target_price)s, %(opened_at)s, %(exit_by)s, %(closed_at)s);
 
 -- name: update_position
--- What a fill or a split made of an open position.
-UPDATE positions SET qty = %(qty)s, cost_usd = %(cost_usd)s, realized_usd = %(realized_usd)s,
+-- What a fill or a corporate action made of an open position.
+UPDATE positions SET symbol = %(symbol)s, qty = %(qty)s, cost_usd = %(cost_usd)s, realized_usd = %(realized_usd)s,
                      stop_price = %(stop_price)s, target_price = %(target_price)s,
                      closed_at = %(closed_at)s
 WHERE position_id = %(position_id)s;
+
+-- name: leave_by
+-- When an open position is to be left; fills that are being booked are not undone.
+UPDATE positions SET exit_by = %(exit_by)s WHERE position_id = %(position_id)s;
 
 -- name: position_fills
 -- All fills of a position with their fees, in the order of booking.
@@ -227,11 +237,27 @@ SELECT * FROM (
     ORDER BY closed_at DESC, position_id DESC LIMIT %(limit)s
 ) AS latest ORDER BY closed_at, position_id;
 
+-- name: insert_dividend
+-- A payment; a repeated one is left as it was.
+INSERT INTO dividends (activity_id, symbol, at, usd, qty, usd_a_share, position_id)
+VALUES (%(activity_id)s, %(symbol)s, %(at)s, %(usd)s, %(qty)s, %(usd_a_share)s, %(position_id)s)
+ON CONFLICT (activity_id) DO NOTHING;
+
+-- name: dividends
+-- The last so many payments from an instant on, oldest first.
+SELECT * FROM (
+    SELECT activity_id, symbol, at, usd, qty, usd_a_share, position_id
+    FROM dividends
+    WHERE (%(start)s::timestamptz IS NULL OR at >= %(start)s)
+    ORDER BY at DESC, activity_id DESC LIMIT %(limit)s
+) AS latest ORDER BY at, activity_id;
+
 -- name: cash
--- Start cash of the account's first run, plus sells, less buys and fees since.
+-- Start cash of the account's first run, plus sells and dividends, less buys and fees since.
 SELECT first.start_cash_usd + coalesce((
     SELECT sum(CASE side WHEN 'sell' THEN qty * price ELSE -qty * price END - fees_usd)
-    FROM fills WHERE fills.at >= first.started_at), 0)
+    FROM fills WHERE fills.at >= first.started_at), 0) + coalesce((
+    SELECT sum(usd) FROM dividends WHERE dividends.at >= first.started_at), 0)
 FROM runs AS first
 WHERE first.account_number = (SELECT account_number FROM runs ORDER BY seq DESC LIMIT 1)
 ORDER BY first.seq LIMIT 1;

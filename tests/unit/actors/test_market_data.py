@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,7 @@ from decimal import Decimal
 
 import pytest
 
-from greenlight.domain.audit import DecisionKind
+from greenlight.domain.audit import Decision, DecisionKind, Verdict
 from greenlight.domain.market import Split, Tick
 from greenlight.domain.orders import Execution, OrderStatus, Role, Side
 from greenlight.ports import (
@@ -335,6 +336,31 @@ def test_open_day_when_nothing_happened_then_each_position_is_checked_once_a_day
     assert rig.monitors.of("check") == ["AAPL"]
 
 
+def test_half_day_when_it_passes_then_210_minutes_left_at_1250_and_closed_at_1305(
+    start: Start,
+) -> None:
+    # The Friday after Thanksgiving 2012 closed at 13:00 New York, 18:00 UTC.
+    opens, closes = (datetime(2012, 11, 23, h, m, tzinfo=UTC) for h, m in ((14, 30), (18, 0)))
+    rig = Rig(every_minute=True)
+    exit_by = datetime(2012, 11, 23, 17, 50, tzinfo=UTC)
+    rig.around.enter(at=datetime(2012, 11, 21, 15, 0, tzinfo=UTC), exit_by=exit_by)
+    start(rig)
+    left: list[datetime] = []
+    for minute in range(1, 240):
+        at = opens + timedelta(minutes=minute)
+        rig.step(quote(100.0, at=at), minute_bar(at - timedelta(minutes=1)), at=at)
+        if not left and rig.around.decisions(DecisionKind.EXIT):
+            left.append(at)
+    assert left == [exit_by]
+    assert rig.recorder.closed == [closes + timedelta(minutes=5)]
+    rig.recorder.record([], oldest_kept=0, flush=True)
+    beats = rig.store.heartbeat_minutes("desk", opens, opens + timedelta(hours=7))
+    assert beats == [opens + timedelta(minutes=i) for i in range(210)]
+    # The last bar, which ends with the session, is the last that the strategist sees.
+    assert rig.strategist.minutes[-1][2] == closes
+    assert len(rig.strategist.minutes) == 210
+
+
 def test_decide_when_strategy_is_daily_then_first_minute_of_the_session_only(
     start: Start,
 ) -> None:
@@ -386,6 +412,7 @@ def test_close_day_when_five_minutes_after_the_bell_then_once(start: Start) -> N
     for minutes in (5, 6, 60):
         rig.step(at=CLOSE + timedelta(minutes=minutes), kind="close")
     assert rig.recorder.closed == [CLOSE + timedelta(minutes=5)]
+    assert rig.nightly.closed == rig.recorder.closed
     assert rig.strategist.saves == 1
     window = (T0, CLOSE + timedelta(hours=1))
     assert len(rig.store.equity(*window, "broker")) == 1
@@ -585,3 +612,77 @@ def test_flatten_when_a_halt_is_only_a_halt_then_positions_stay(start: Start) ->
     rig.store.halt(at=later(0), until=None, reason="manual: flatten: not yet")
     rig.step(quote(100.0, at=later(2)), at=later(2))
     assert rig.monitors.of("leave") == []
+
+
+def test_take_bars_when_one_cannot_be_true_then_refused_with_a_row_and_handed_to_nobody(
+    start: Start,
+) -> None:
+    rig = start(Rig(every_minute=True))
+    good = minute_bar(T0)
+    bad = [
+        replace(minute_bar(T0, "BAD"), close=math.nan),
+        replace(minute_bar(T0, "BAD"), low=-1.0),
+        replace(minute_bar(T0, "BAD"), high=99.0),
+        replace(minute_bar(T0, "BAD"), volume=-1),
+    ]
+    rig.step(*bad, good, at=later(60))
+    assert [bars for bars, _, _ in rig.strategist.minutes] == [[good]]
+    rows = rig.around.decisions(DecisionKind.DATA)
+    assert [(r.symbol, r.reason) for r in rows] == [
+        ("BAD", "bar_not_finite"),
+        ("BAD", "bar_not_positive"),
+        ("BAD", "bar_inconsistent"),
+    ]
+    assert rows[0].figures["close"] is None
+    assert rows[1].figures["low"] == -1.0
+    assert rig.hub.status()["refused"] == {
+        "bar_not_finite": 1,
+        "bar_not_positive": 1,
+        "bar_inconsistent": 2,
+    }
+    assert len(rig.around.notifier.alerts) == 3
+
+
+def test_conclude_when_scores_are_acted_upon_then_reviewed_once_a_session_and_left(
+    start: Start,
+) -> None:
+    rig = Rig(acts_on_scores=True)
+    updates = fill_entry(rig)
+    start(rig)
+    rig.push(*updates)
+
+    def leave(now: datetime) -> list[str]:
+        position = rig.store.position("AAPL")
+        assert position is not None
+        why = Decision(
+            decision_id=f"score-{now:%d}",
+            at=now,
+            kind=DecisionKind.SCORE,
+            verdict=Verdict.TAKEN,
+            symbol="AAPL",
+            strategy=position.strategy,
+            reason="score",
+            figures={},
+        )
+        rig.store.leave_by(position, now, why)
+        return ["AAPL"]
+
+    rig.gate.on_review = leave
+    for minute in (1, 2):
+        rig.step(quote(100.0 + minute / 100, at=later(60 * minute)), at=later(60 * minute))
+    assert rig.gate.reviews == [later(60)]
+    # Its band was drawn anew in the first minute; in the second it left.
+    (row,) = rig.around.decisions(DecisionKind.EXIT)
+    assert (row.at, row.reason, row.figures["exit_reason"]) == (later(120), "score", "score")
+    (order,) = rig.broker.live("AAPL", Side.SELL)
+    assert (order.qty, order.limit_price) == (10, Decimal("99.81"))
+    tomorrow = T0 + timedelta(days=1)
+    rig.gate.on_review = lambda _: []
+    rig.step(quote(100.0, at=tomorrow), at=tomorrow)
+    assert rig.gate.reviews == [later(60), tomorrow]
+
+
+def test_conclude_when_scores_are_only_shown_then_never_reviewed(start: Start) -> None:
+    rig = start()
+    rig.step(quote(100.0, at=later(60)), at=later(60))
+    assert rig.gate.reviews == []

@@ -323,3 +323,29 @@ def test_gateway_when_a_second_desk_starts_then_the_first_is_denied_and_cannot_c
         of(first)
     assert isinstance(send(of(second)), Accepted)
     assert len(around.broker.submitted) == 1
+
+
+def test_send_when_a_replaces_answer_is_lost_and_its_repeat_refused_then_adopted(
+    around: Surroundings,
+) -> None:
+    gate = gateway(around)
+    first = send(gate)
+    assert isinstance(first, Accepted)
+    around.broker.answer_next(LOST, committed=True)
+    # Not to be seen until after the repeat, which the broker refuses.
+    around.broker.hide_lookups(len(LOOKUP_WAITS_S) + 1)
+    around.broker.answer_next(
+        Rejected(http_status=422, code=42210000, message="order already replaced")
+    )
+    outcome = send(
+        gate,
+        decision=None,
+        attempt=2,
+        limit_price=Decimal("100.20"),
+        replaces=first.order.order_id,
+    )
+    assert isinstance(outcome, Accepted)
+    record = around.store.order("gl-t-d1-entry-2")
+    assert record is not None
+    assert (record.status, record.order_id) == (OrderStatus.WORKING, outcome.order.order_id)
+    assert orders_at(around) == ["gl-t-d1-entry-2"]

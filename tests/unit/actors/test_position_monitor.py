@@ -498,7 +498,7 @@ def test_split_when_seven_for_one_then_new_pair_of_seventy_at_a_seventh(held: Wa
     around = held.around
     (old,) = sells(around)
     split(around, 7)
-    band = held.monitor.on_split(Decimal(7), NEXT_DAY)
+    band = held.monitor.on_split(NEXT_DAY.date(), Decimal(7), NEXT_DAY)
     assert around.broker.cancels == [old.order_id]
     (pair,) = sells(around)
     # 95 / 7 = 13.571..., up; 105 / 7 = 15.
@@ -515,8 +515,8 @@ def test_split_when_told_three_times_then_applied_once(held: Watch) -> None:
     around = held.around
     split(around, 7)
     for _ in range(2):
-        held.monitor.on_split(Decimal(7), NEXT_DAY)
-    monitor(around, NEXT_DAY).on_split(Decimal(7), NEXT_DAY)
+        held.monitor.on_split(NEXT_DAY.date(), Decimal(7), NEXT_DAY)
+    monitor(around, NEXT_DAY).on_split(NEXT_DAY.date(), Decimal(7), NEXT_DAY)
     position = around.store.position("AAPL")
     assert position is not None
     assert (position.qty, position.stop_price) == (70, Decimal("13.58"))
@@ -526,7 +526,7 @@ def test_split_when_told_three_times_then_applied_once(held: Watch) -> None:
 
 def test_split_when_bought_on_the_ex_date_then_not_applied(around: Surroundings) -> None:
     around.enter()
-    monitor(around).on_split(Decimal(7), later(60))
+    monitor(around).on_split(later(60).date(), Decimal(7), later(60))
     position = around.store.position("AAPL")
     assert position is not None
     assert position.qty == 10
@@ -541,9 +541,9 @@ def test_split_when_broker_is_away_after_the_ledger_changed_then_repeat_replaces
     split(around, 7)
     around.broker.up = False
     with pytest.raises(ConnectionError):
-        held.monitor.on_split(Decimal(7), NEXT_DAY)
+        held.monitor.on_split(NEXT_DAY.date(), Decimal(7), NEXT_DAY)
     around.broker.up = True
-    held.monitor.on_split(Decimal(7), NEXT_DAY)
+    held.monitor.on_split(NEXT_DAY.date(), Decimal(7), NEXT_DAY)
     assert {o.legs[0].stop_price for o in sells(around)} == {Decimal("13.58")}
     assert_safe(around)
 
@@ -553,7 +553,7 @@ def test_split_when_reverse_and_told_twice_then_applied_once(held: Watch) -> Non
     around.broker.hold("AAPL", 5, "200")
     around.broker.set_price("AAPL", "200")
     for _ in range(2):
-        held.monitor.on_split(Decimal("0.5"), NEXT_DAY)
+        held.monitor.on_split(NEXT_DAY.date(), Decimal("0.5"), NEXT_DAY)
     position = around.store.position("AAPL")
     assert position is not None
     assert (position.qty, position.stop_price) == (5, Decimal("190.00"))
@@ -564,7 +564,7 @@ def test_split_when_a_fraction_would_be_left_then_a_person_is_told_and_the_stop_
     held: Watch,
 ) -> None:
     around = held.around
-    held.monitor.on_split(Decimal("0.25"), NEXT_DAY)
+    held.monitor.on_split(NEXT_DAY.date(), Decimal("0.25"), NEXT_DAY)
     position = around.store.position("AAPL")
     assert position is not None
     assert position.qty == 10

@@ -15,9 +15,11 @@ import pytest
 from actors.links import SignalSeen
 from actors.risk_gate import RiskGate
 from greenlight.domain.audit import Decision, DecisionKind, Verdict
+from greenlight.domain.corporate_actions import symbol_change_decision
 from greenlight.domain.desk_state import RiskLimits
+from greenlight.domain.execution import EntryPolicy
 from greenlight.domain.ledger import exit_plan
-from greenlight.domain.market import Quote, sessions_between
+from greenlight.domain.market import Quote, SymbolChange, sessions_between
 from greenlight.domain.orders import Execution, OrderIntent, OrderStatus, Role, Side, Unresolved
 from greenlight.domain.signals import Signal
 from greenlight.ports import EquityMark, StoreUnavailable
@@ -46,6 +48,7 @@ def gate(
     **options: Any,
 ) -> RiskGate:
     limits = options.pop("limits", RiskLimits())
+    policy = options.pop("policy", EntryPolicy(timeout_s=300, reprices=0, reprice_after_s=100))
     return RiskGate(
         store=around.store,
         broker=around.broker,
@@ -55,7 +58,7 @@ def gate(
         limits=limits,
         sectors=SECTORS,
         **options,
-        entry_timeout_s=300,
+        execution=policy,
         now=now,
         sleep=around.sleep,
     )
@@ -78,7 +81,7 @@ def test_judge_when_all_rules_pass_then_order_and_row_with_figures(around: Surro
     assert (order.qty, order.limit_price) == (199, Decimal("100.05"))
     (row,) = entries(around)
     assert (row.verdict, row.reason) == (Verdict.TAKEN, "all rules passed")
-    assert row.figures["qty"] == 199
+    assert (row.figures["qty"], row.figures["max_price"]) == (199, "100.25")
     assert row.figures["signal.rsi"] == 17.5
     assert row.figures["max_positions.limit"] == 5
     assert (row.figures["bid"], row.figures["ask"]) == (99.98, 99.98 + 0.02)
@@ -161,9 +164,9 @@ def test_sweep_when_everything_is_to_be_left_then_resting_entries_are_cancelled(
     desk = gate(around)
     desk.judge([seen()], T0)
     around.store.halt(at=later(1), until=None, reason="flatten: enough")
-    desk.sweep(later(2))
+    desk.sweep([], later(2))
     assert around.broker.live("AAPL", Side.BUY) == []
-    assert around.decisions(DecisionKind.CANCEL)[0].reason == "flatten"
+    assert around.decisions(DecisionKind.CANCEL)[0].reason == "halted"
 
 
 def test_judge_when_sixth_position_then_refused(around: Surroundings) -> None:
@@ -282,9 +285,9 @@ def test_sweep_when_entry_rested_too_long_then_cancelled_with_a_row(
 ) -> None:
     desk = gate(around)
     desk.judge([seen()], T0)
-    assert desk.sweep(later(299)) == later(300)
+    assert desk.sweep([], later(299)) == later(300)
     assert around.broker.cancels == []
-    assert desk.sweep(later(300)) is None
+    assert desk.sweep([], later(300)) is None
     assert around.broker.open_orders("AAPL") == ()
     (row,) = around.decisions(DecisionKind.CANCEL)
     assert (row.reason, row.figures["rested_s"]) == ("entry_timeout", 300.0)
@@ -295,7 +298,7 @@ def test_sweep_when_partly_filled_then_only_the_rest_is_cancelled(around: Surrou
     desk.judge([seen()], T0)
     (order,) = around.broker.open_orders("AAPL")
     around.book(around.broker.fill(order.order_id, 40, "100.00"))
-    desk.sweep(later(300))
+    desk.sweep([], later(300))
     position = around.store.position("AAPL")
     assert position is not None
     assert position.qty == 40
@@ -310,9 +313,9 @@ def test_sweep_when_cancel_is_not_confirmed_then_tried_again_with_one_row(
     desk = gate(around)
     desk.judge([seen()], T0)
     around.broker.is_cancel_slow = True
-    assert desk.sweep(later(300)) == later(300)
+    assert desk.sweep([], later(300)) == later(300)
     around.broker.finish_cancels()
-    assert desk.sweep(later(360)) is None
+    assert desk.sweep([], later(360)) is None
     assert len(around.decisions(DecisionKind.CANCEL)) == 1
 
 
@@ -326,8 +329,8 @@ def test_sweep_when_entry_is_unresolved_then_settled_before_it_is_cancelled(
     desk.judge([seen()], T0)
     (record,) = around.store.open_orders()
     assert record.status is OrderStatus.UNRESOLVED
-    desk.sweep(later(300))
-    desk.sweep(later(301))
+    desk.sweep([], later(300))
+    desk.sweep([], later(301))
     assert around.broker.open_orders("AAPL") == ()
     assert around.store.open_orders() == []
     assert len({i.client_order_id for i in around.broker.submitted}) == 1
@@ -363,7 +366,7 @@ def test_start_when_an_old_entry_did_arrive_then_adopted_and_cancelled_by_the_sw
     gate(around).judge([seen()], T0)
     successor = gate(around, later(300))
     assert len(around.broker.open_orders()) == 1
-    assert successor.sweep(later(300)) is None
+    assert successor.sweep([], later(300)) is None
     assert around.broker.open_orders() == ()
     assert around.store.open_orders() == []
 
@@ -380,7 +383,7 @@ def test_start_when_broker_is_away_then_an_old_entry_stays_unresolved(
     (record,) = around.store.open_orders()
     assert record.status is OrderStatus.UNRESOLVED
     around.broker.up = True
-    assert successor.sweep(later(601)) is None
+    assert successor.sweep([], later(601)) is None
     assert around.store.open_orders() == []
 
 
@@ -479,7 +482,7 @@ def test_judge_when_a_history_has_a_gap_then_refused_stored_and_told_once(
     assert (row.symbol, row.verdict) == ("AAPL", Verdict.REFUSED)
     assert row.reason.startswith("gap: 2 session(s) missing")
     assert len(around.notifier.alerts) == 1
-    desk.sweep(datetime(2013, 10, 7, 20, 5, tzinfo=UTC))
+    desk.sweep([], datetime(2013, 10, 7, 20, 5, tzinfo=UTC))
     assert around.decisions(DecisionKind.DATA)[-1].figures["count"] == 3
     # Another gate in the same session does not tell it again.
     gate(around, later(1), data=data).judge([seen(signal(strategy="d"))], later(1))
@@ -558,3 +561,12 @@ def test_judge_when_ten_trades_in_a_row_were_won_then_twice_the_base(
     gate(around, limits=limits).judge([seen(signal(atr_usd=10.0))], T0)
     assert entries(around)[-1].verdict is Verdict.TAKEN
     assert entries(around)[-1].figures["size.risk_frac"] == risk
+
+
+def test_judge_when_a_symbol_was_renamed_then_it_keeps_its_sector(around: Surroundings) -> None:
+    change = SymbolChange(old="AAPL", new="NEWA", day=T0.date())
+    around.store.record_decision(symbol_change_decision(DESK, change, None, T0))
+    around.broker.set_price("NEWA", "100.00")
+    gate(around).judge([seen(signal("NEWA"))], T0)
+    row = entries(around)[-1]
+    assert "sector AAPL" in row.figures.values()

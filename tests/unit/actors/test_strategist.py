@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -12,11 +13,20 @@ from hypothesis import strategies as st
 
 from actors.links import SignalSeen
 from actors.strategist import Strategist
-from greenlight.domain.market import Bar, Quote, eastern_midnight, sessions_between
+from greenlight.domain.corporate_actions import symbol_change_decision
+from greenlight.domain.market import (
+    Bar,
+    Quote,
+    Split,
+    SymbolChange,
+    eastern_date,
+    eastern_midnight,
+    sessions_between,
+)
 from greenlight.domain.mean_reversion import MeanReversion
 from greenlight.domain.sentiment import unread
 from greenlight.domain.signals import Signal, Strategy
-from greenlight.ports import StoreUnavailable
+from greenlight.ports import BrokerUnavailable, StoreUnavailable
 from greenlight.testing import FakeNotifier, FakeSentiment, FakeStore
 from greenlight.testing_broker import FakeMarketData
 
@@ -44,7 +54,7 @@ class Gate:
         self.quotes += [seen.quote for seen in signals]
         return now + timedelta(minutes=5)
 
-    def sweep(self, now: datetime) -> datetime | None:
+    def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
         raise AssertionError("the strategist never sweeps")
 
 
@@ -257,3 +267,143 @@ def test_start_when_stored_state_has_another_shape_then_warmed_up_from_history()
     second = strategist(store, data, Gate(), DAILY)
     second.on_minute([], quotes(now), now)
     assert store.strategy_states(DAILY.name) == saved
+
+
+# -- corporate actions
+
+SPLIT_AT = FIRST + 7
+"""AAPL splits 7:1 before this session."""
+
+
+def split_bars(bars: list[Bar], symbol: str, day: date, ratio: float) -> list[Bar]:
+    """What is traded of a stock that splits: raw prices a part of what they were."""
+    return [
+        replace(
+            bar,
+            open=bar.open / ratio,
+            high=bar.high / ratio,
+            low=bar.low / ratio,
+            close=bar.close / ratio,
+            volume=round(bar.volume * ratio),
+        )
+        if bar.symbol == symbol and eastern_date(bar.start) >= day
+        else bar
+        for bar in bars
+    ]
+
+
+def run_days_over_split(deaths: set[int]) -> list[Signal]:
+    store, gate = FakeStore(), Gate()
+    day = SESSIONS[SPLIT_AT].day
+    data = FakeMarketData(
+        bars=split_bars(daily_bars(), "AAPL", day, 7.0),
+        splits=[Split(symbol="AAPL", ex_date=day, ratio=7.0)],
+    )
+    actor = strategist(store, data, gate, DAILY)
+    for number in range(FIRST, FIRST + 20):
+        if number in deaths:
+            actor = strategist(store, data, gate, DAILY)
+        now = SESSIONS[number].open + timedelta(minutes=1)
+        actor.on_minute([], quotes(now), now)
+    return gate.signals
+
+
+OVER_SPLIT = run_days_over_split(set())
+
+
+def test_decide_when_a_stock_splits_then_the_signals_of_one_that_did_not() -> None:
+    assert len(OVER_SPLIT) == len(UNDISTURBED) > 5
+    assert any(s.symbol == "AAPL" and s.at >= SESSIONS[SPLIT_AT].open for s in OVER_SPLIT)
+    # The bar before the split is decided upon after it, at the new price.
+    before_it = SESSIONS[SPLIT_AT - 1].close
+    for found, whole in zip(OVER_SPLIT, UNDISTURBED, strict=True):
+        assert (found.symbol, found.at, found.confidence) == (
+            whole.symbol,
+            whole.at,
+            whole.confidence,
+        )
+        ratio = 7.0 if found.symbol == "AAPL" and found.at >= before_it else 1.0
+        assert found.reference_price == pytest.approx(whole.reference_price / ratio, rel=1e-12)
+        assert found.atr_usd == pytest.approx(whole.atr_usd / ratio, rel=1e-9)
+        assert found.features["rsi"] == pytest.approx(whole.features["rsi"], abs=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sets(st.integers(FIRST, FIRST + 19)))
+def test_restart_when_killed_around_a_split_then_exactly_the_same_signals(deaths: set[int]) -> None:
+    assert run_days_over_split(deaths) == OVER_SPLIT
+
+
+def test_warm_up_when_a_split_lies_in_the_history_then_no_fall_is_seen() -> None:
+    day = SESSIONS[FIRST - 10].day
+    store, gate = FakeStore(), Gate()
+    data = FakeMarketData(
+        bars=split_bars(daily_bars(), "AAPL", day, 7.0),
+        splits=[Split(symbol="AAPL", ex_date=day, ratio=7.0)],
+    )
+    actor = strategist(store, data, gate, DAILY)
+    for number in range(FIRST, FIRST + 20):
+        now = SESSIONS[number].open + timedelta(minutes=1)
+        actor.on_minute([], quotes(now), now)
+    assert [(s.symbol, s.at) for s in gate.signals] == [(s.symbol, s.at) for s in UNDISTURBED]
+
+
+def test_minutes_when_a_stock_splits_overnight_then_the_signals_of_one_that_did_not() -> None:
+    def run(ratio: float) -> list[Signal]:
+        store, gate = FakeStore(), Gate()
+        bars = split_bars(
+            [b for s in SYMBOLS for b in minute_bars(s, 40)], "AAPL", OPEN.date(), ratio
+        )
+        splits = [Split(symbol="AAPL", ex_date=OPEN.date(), ratio=ratio)] if ratio != 1 else []
+        data = FakeMarketData(splits=splits)
+        actor = strategist(store, data, gate, MINUTES)
+        # The last minutes of the session before are lived through, not read.
+        for start in sorted({b.start for b in bars})[30:]:
+            data.history = [b for b in bars if b.start <= start]
+            now = start + timedelta(minutes=1)
+            actor.on_minute([b for b in bars if b.start == start], quotes(now), now)
+        return gate.signals
+
+    whole, found = run(1.0), run(7.0)
+    assert [(s.symbol, s.at, s.confidence) for s in found] == [
+        (s.symbol, s.at, s.confidence) for s in whole
+    ]
+    assert any(s.symbol == "AAPL" and s.at > OPEN for s in found)
+
+
+def test_decide_when_splits_cannot_be_known_then_nothing_is_decided() -> None:
+    data, gate = FakeMarketData(bars=daily_bars()), Gate()
+    actor = strategist(FakeStore(), data, gate, DAILY)
+    now = SESSIONS[FIRST].open + timedelta(minutes=1)
+    data.up = False
+    with pytest.raises(BrokerUnavailable):
+        actor.on_minute([], quotes(now), now)
+    data.up = True
+    actor.on_minute([], quotes(now), now)
+    assert actor.status() == {"faults": {}}
+
+
+def test_decide_when_a_symbol_is_renamed_then_its_state_goes_on_under_the_new_name() -> None:
+    change = SymbolChange(old="AAPL", new="NEWA", day=SESSIONS[SPLIT_AT].day)
+    renamed = [replace(b, symbol="NEWA") if b.symbol == "AAPL" else b for b in daily_bars()]
+
+    def run(*, dies: bool) -> list[tuple[str, datetime, float]]:
+        store, gate = FakeStore(), Gate()
+        data = FakeMarketData(bars=daily_bars())
+        actor = strategist(store, data, gate, DAILY)
+        for number in range(FIRST, FIRST + 20):
+            now = SESSIONS[number].open + timedelta(minutes=1)
+            if number == SPLIT_AT:
+                store.record_decision(symbol_change_decision("t", change, None, now))
+                data.history = renamed
+                actor = strategist(store, data, gate, DAILY) if dies else actor
+            actor.on_minute([], quotes(now), now)
+        return sorted((s.symbol, s.at, float(s.features["rsi"])) for s in gate.signals)
+
+    before = SESSIONS[SPLIT_AT - 1].close
+    expected = sorted(
+        ("NEWA" if s.symbol == "AAPL" and s.at >= before else s.symbol, s.at, s.features["rsi"])
+        for s in UNDISTURBED
+    )
+    assert run(dies=False) == expected
+    assert run(dies=True) == expected

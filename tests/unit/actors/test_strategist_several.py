@@ -16,7 +16,7 @@ from actors.links import SignalSeen
 from actors.strategist import Strategist
 from greenlight.domain.audit import Decision, DecisionKind, Verdict
 from greenlight.domain.indicators import FloatArray
-from greenlight.domain.market import Bar, Session, eastern_midnight, sessions_between
+from greenlight.domain.market import Bar, Quote, Session, eastern_midnight, sessions_between
 from greenlight.domain.mean_reversion import MeanReversion
 from greenlight.domain.news_reversal import NewsReversal
 from greenlight.domain.opening_range import OpeningRange
@@ -54,7 +54,7 @@ class Gate:
         self.signals += [seen.signal for seen in signals]
         return now + timedelta(minutes=5)
 
-    def sweep(self, now: datetime) -> datetime | None:
+    def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
         raise AssertionError("the strategist never sweeps")
 
 
@@ -235,6 +235,16 @@ def test_decide_when_a_bar_cannot_be_true_then_counted_and_no_indicator_sees_it(
     assert world.gate.signals == UNDISTURBED
     times = DAYS * MINUTES
     assert actor.status() == {"faults": {"bar not_finite": times, "bar not_positive": times}}
+    rows = [d for d in world.decisions() if d.kind is DecisionKind.DATA]
+    firsts = [d for d in rows if "count" not in d.figures]
+    assert {(d.reason, d.verdict) for d in firsts} == {
+        ("history_bar_not_finite", Verdict.REFUSED),
+        ("history_bar_not_positive", Verdict.REFUSED),
+    }
+    # Told once a kind and session; a session's number is stored when the next one begins.
+    assert len(firsts) == len(world.notifier.alerts) == 2 * DAYS
+    finals = [d.figures["count"] for d in rows if d.figures.get("is_final")]
+    assert finals == [MINUTES] * 2 * (DAYS - 1)
 
 
 # -- strategies that fail

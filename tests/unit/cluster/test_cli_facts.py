@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from actors.refusals import Refusals
 from cluster import cli_facts
 from cluster.processes import StartError
 from greenlight.settings import Settings
-from greenlight.testing import FakeNotifier, FakeStore
+from greenlight.testing import FakeStore
 from tests.sample_desk import SampleDesk
 
 
@@ -70,23 +69,3 @@ def test_open_store_when_no_desk_ever_ran_then_says_how_to_start_one(
         cli_facts.open_store(Settings(home=tmp_path)),
     ):
         raise AssertionError("there is no store to open")
-
-
-def test_refused_input_when_some_was_then_the_last_session_with_its_counts() -> None:
-    store, told = FakeStore(), FakeNotifier()
-    refusals = Refusals(store=store, notifier=told, desk="t")
-    day = date(2013, 10, 7)
-    now = datetime(2013, 10, 7, 20, 5, tzinfo=UTC)
-    refusals.add(day - timedelta(days=3), "AAPL", "crossed", now - timedelta(days=3), {})
-    refusals.close(now - timedelta(days=3))
-    for _ in range(3):
-        refusals.add(day, "AAPL", "absurd", now, {"bid": 150.0})
-    refusals.close(now)
-    refusals.add(day, "IBM", "gap: 2 sessions", now, {})
-    refusals.store_new()
-    found = cli_facts.refused_input(store, now + timedelta(hours=1))
-    assert [(r["symbol"], r["reason"], r["count"], r["is_counted"]) for r in found] == [
-        ("AAPL", "absurd", 3, True),
-        ("IBM", "gap: 2 sessions", 1, False),
-    ]
-    assert len(told.alerts) == 3

@@ -5,7 +5,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from dashboard.reader import Addresses, find_desk
-from greenlight.domain.market import Bar
+from greenlight.domain.corporate_actions import split_decision
+from greenlight.domain.market import Bar, Quote, Split, eastern_date
 from tests.sample_house import HERE, House
 
 
@@ -45,6 +46,21 @@ def test_read_when_the_cache_is_away_then_the_last_bar_prices_the_positions() ->
     assert snapshot is not None
     assert snapshot.prices[symbol].price == 50.5
     assert set(snapshot.prices) == {symbol}
+
+
+def test_read_when_a_stock_split_then_yesterdays_price_is_that_of_todays_shares() -> None:
+    house = House()
+    desk = house.live()
+    symbol = house.store.open_positions()[0].symbol
+    yesterday = desk.now - timedelta(days=1)
+    split = Split(symbol=symbol, ex_date=eastern_date(desk.now), ratio=7.0)
+    house.store.record_decision(split_decision("t", split, desk.now - timedelta(hours=3)))
+    house.cache.put_quotes(
+        [Quote(symbol=symbol, at=yesterday, bid=699.0, ask=701.0, bid_size=1, ask_size=1)]
+    )
+    snapshot = house.reader.read().snapshot
+    assert snapshot is not None
+    assert snapshot.prices[symbol].price == 100.0
 
 
 def test_read_when_the_store_dies_then_the_last_snapshot_stays_with_a_sentence() -> None:

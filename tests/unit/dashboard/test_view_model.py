@@ -23,8 +23,8 @@ from greenlight.domain.readiness import ReadinessPolicy
 from greenlight.domain.trades import Trade
 from greenlight.ports import Coverage, EquityMark
 from greenlight.testing import FakeStore
+from jobs.forecasts import AgedForecast
 from jobs.readiness import evaluate_now
-from jobs.volatility import AgedForecast
 from tests.sample_desk import SampleDesk
 
 AT = datetime(2008, 3, 4, 19, 31, tzinfo=UTC)

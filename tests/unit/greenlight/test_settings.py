@@ -78,6 +78,9 @@ def test_load_when_command_line_says_otherwise_then_it_wins(
         ("HEADLINES", "real"),
         ("RANGE_HOLD_SESSIONS", "2"),
         ("NEWS_MAX_SCORE", "0.1"),
+        ("ENTRY_REPRICES", "6"),
+        ("ENTRY_REPRICE_AFTER_S", "0"),
+        ("ENTRY_CHASE_BPS", "101"),
     ],
 )
 def test_load_when_a_value_is_not_allowed_then_one_line_names_it(
@@ -168,12 +171,32 @@ def test_change_when_loaded_then_frozen() -> None:
         {"max_price_move_frac": 0.1},
         {"sectors": "AAPL=Energy"},
         {"entry_timeout_s": 60.0},
+        {"entry_reprices": 1},
+        {"entry_reprice_after_s": 30.0},
+        {"entry_chase_bps": 10.0},
+        {"act_on_scores": True},
     ],
 )
 def test_fingerprint_when_a_decisive_setting_changes_then_another(
     change: dict[str, object],
 ) -> None:
     assert load_settings(**change).fingerprint() != load_settings().fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [
+        ({}, (300, 2, 100)),
+        ({"entry_reprices": 0}, (300, 0, 300)),
+        ({"entry_timeout_s": 60.0, "entry_reprices": 3}, (60, 3, 15)),
+        ({"entry_reprice_after_s": 20.0}, (300, 2, 20)),
+    ],
+)
+def test_entry_policy_when_no_wait_is_given_then_the_time_in_equal_parts(
+    given: dict[str, object], policy: tuple[float, int, float]
+) -> None:
+    found = load_settings(**given).entry_policy()
+    assert (found.timeout_s, found.reprices, found.reprice_after_s) == policy
 
 
 def test_fingerprint_when_only_the_place_changes_then_same() -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from greenlight.domain.market import Unavailable
+import pytest
+
+from greenlight.domain.corporate_actions import (
+    DividendPaid,
+    dividend_decision,
+    split_decision,
+)
+from greenlight.domain.market import Bar, Session, Split, Unavailable, sessions_between
 from greenlight.testing import FakeStore
 from jobs.portfolio import ReviewedPortfolio, review_portfolio
 from tests.sample_desk import SampleDesk
@@ -35,3 +42,53 @@ def test_review_when_it_traded_then_the_ledgers_money_and_no_marks_without_bars(
         assert sum(group.realized_usd for group in groups.values()) == earned
     assert sorted(found.unscored) == [p.symbol for p in held] != []
     assert all("21 are needed" in reason for reason in found.unscored.values())
+
+
+def test_review_when_a_holding_split_and_paid_then_no_fall_and_dividends_apart() -> None:
+    store = FakeStore()
+    desk = SampleDesk(store, start=date(2008, 1, 2))
+    desk.trade_until(date(2008, 1, 31))
+    now = datetime(2008, 2, 1, 3, tzinfo=UTC)
+    symbol = store.open_positions()[0].symbol
+    sessions = sessions_between(date(2007, 12, 20), date(2008, 1, 31))
+    split = Split(symbol=symbol, ex_date=sessions[-3].day, ratio=7.0)
+    store.write_bars(
+        [
+            # The same close every fourth session, and so twenty apart.
+            _last_minute(held.symbol, session, (100.0 + number % 4) * (7 if is_old else 1))
+            for held in store.open_positions()
+            for number, session in enumerate(sessions)
+            for is_old in [held.symbol == symbol and session.day < split.ex_date]
+        ]
+    )
+    before = reviewed(store, now)
+    store.record_decision(split_decision("t", split, sessions[-3].open))
+    paid = DividendPaid(
+        activity_id="a",
+        symbol=symbol,
+        at=sessions[-2].open,
+        usd=Decimal("12.34"),
+        qty=None,
+        usd_a_share=None,
+    )
+    store.book_dividend(paid, dividend_decision("t", paid))
+    after = reviewed(store, now)
+    assert isinstance(before, ReviewedPortfolio)
+    assert isinstance(after, ReviewedPortfolio)
+    # A month's momentum: a fall of six sevenths, and none.
+    assert _momentum(before, symbol) < 0.0
+    assert _momentum(after, symbol) == pytest.approx(0.0)
+    assert after.dividends_usd == {symbol: Decimal("12.34")}
+    assert after.portfolio.cash_usd - before.portfolio.cash_usd == Decimal("12.34")
+    assert after.portfolio.realized_by_day == before.portfolio.realized_by_day
+
+
+def _momentum(found: ReviewedPortfolio, symbol: str) -> float:
+    (scored,) = (s for s in found.scores if s.symbol == symbol)
+    return scored.contributions["momentum"]
+
+
+def _last_minute(symbol: str, session: Session, close: float) -> Bar:
+    prices = dict.fromkeys(("open", "high", "low", "close"), close)
+    start = session.close - timedelta(minutes=1)
+    return Bar(symbol=symbol, start=start, end=session.close, volume=1, **prices)

@@ -26,7 +26,14 @@ from cluster.paper_exchange.tapes import SymbolSession, TapeLibrary
 from cluster.paper_exchange.timeline import MINUTE_NS, Timeline
 from cluster.paper_exchange.venue import Venue
 from greenlight.adapters.history import DailySeries
-from greenlight.domain.market import Session, Split, session_on, sessions_between
+from greenlight.domain.market import (
+    Dividend,
+    Session,
+    Split,
+    SymbolChange,
+    session_on,
+    sessions_between,
+)
 
 FIRST, LAST = date(2013, 11, 27), date(2013, 12, 2)
 SYMBOLS = ("AAA", "BBB", "CCC")
@@ -44,6 +51,12 @@ class RandomWalkSource:
 
     def splits(self) -> tuple[Split, ...]:
         return (Split(symbol="CCC", ex_date=LAST, ratio=2.0),)
+
+    def dividends(self) -> tuple[Dividend, ...]:
+        return (Dividend(symbol="AAA", ex_date=LAST, usd_a_share=0.25),)
+
+    def symbol_changes(self) -> tuple[SymbolChange, ...]:
+        return ()
 
     def daily(self, symbol: str) -> DailySeries:
         raise ValueError(symbol)
@@ -212,6 +225,8 @@ def test_replay_when_fills_happen_then_each_lies_within_the_quotes_of_its_minute
     library = replay.venue.library
     checked = 0
     for row in replay.venue.core.activities:
+        if row["activity_type"] != "FILL":
+            continue
         at = np.datetime64(row["transaction_time"].rstrip("Z"), "ns").astype(np.int64)
         session = next(s for s in replay.timeline.sessions if to_ns(s.open) <= at <= to_ns(s.close))
         tape = library.session(session.day)[row["symbol"]]

@@ -444,6 +444,7 @@ QUESTIONS: list[Callable[[AlpacaBroker], object]] = [
     lambda broker: broker.positions(),
     lambda broker: broker.account(),
     lambda broker: broker.executions(T0),
+    lambda broker: broker.dividends(T0),
 ]
 
 
@@ -566,3 +567,38 @@ def test_executions_when_there_are_pages_then_all_in_order(
     assert "page_token" not in script.requests[0].query
     assert script.requests[1].query["page_token"] == "20131007::099"
     assert script.requests[0].query["after"] == "2013-10-07T14:30:00+00:00"
+
+
+def test_dividends_when_paid_and_taxed_then_both_with_their_instants(
+    script: Script, broker: AlpacaBroker
+) -> None:
+    # The rows of Alpaca's documents; only newer ones have `created_at`.
+    paid = {
+        "activity_type": "DIV",
+        "id": "20190801011955195::5f596936-6f23-4cef-bdf1-3806aae57dbf",
+        "date": "2019-08-01",
+        "net_amount": "1.02",
+        "symbol": "T",
+        "qty": "2",
+        "per_share_amount": "0.51",
+    }
+    tax = {
+        "activity_type": "DIVNRA",
+        "id": "20190801011955195::6",
+        "date": "2019-08-01",
+        "created_at": "2019-08-01T05:19:55.195123456Z",
+        "net_amount": -0.15,
+        "symbol": "T",
+        "description": "withheld",
+    }
+    script.answer((200, [paid, tax]))
+    first, second = broker.dividends(T0)
+    assert (first.usd, first.qty, first.usd_a_share) == (
+        Decimal("1.02"),
+        Decimal(2),
+        Decimal("0.51"),
+    )
+    assert first.at == datetime(2019, 8, 1, 4, tzinfo=UTC)
+    assert (second.usd, second.qty, second.usd_a_share) == (Decimal("-0.15"), None, None)
+    assert second.at == datetime(2019, 8, 1, 5, 19, 55, 195_123, tzinfo=UTC)
+    assert "DIVNRA" in script.requests[0].query["activity_types"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from greenlight.adapters.history_csv import read_csv_folder
+from greenlight.domain.market import Dividend, SymbolChange
 
 HEADER = "timestamp,open,high,low,close,volume"
 
@@ -117,6 +118,34 @@ def test_read_when_a_split_is_wrong_then_it_is_named(
 ) -> None:
     write(tmp_path, "ibm.csv", HEADER, "2013-10-07 09:30,1,1,1,1,1")
     write(tmp_path, "splits.csv", "symbol,ex_date,ratio", line)
+    with pytest.raises(ValueError, match=message):
+        read_csv_folder(tmp_path)
+
+
+def test_read_when_companies_pay_and_change_names_then_they_are_read(tmp_path: Path) -> None:
+    write(tmp_path, "fb.csv", "date,open,high,low,close,volume", "2022-06-08,1,1,1,1,1")
+    write(tmp_path, "dividends.csv", "symbol,ex_date,usd_a_share", "fb,2022-06-01,0.5")
+    write(tmp_path, "name_changes.csv", "date,old,new", "2022-06-09,fb,meta")
+    history = read_csv_folder(tmp_path)
+    dividend = Dividend(symbol="FB", ex_date=date(2022, 6, 1), usd_a_share=0.5)
+    assert history.dividends == history.daily["FB"].dividends == (dividend,)
+    assert history.changes == (SymbolChange(old="FB", new="META", day=date(2022, 6, 9)),)
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "line", "message"),
+    [
+        ("dividends.csv", "symbol,ex_date,usd_a_share", "fb,2022-06-01", "are needed"),
+        ("dividends.csv", "symbol,ex_date,usd_a_share", "fb,2022-06-01,-1", "must be positive"),
+        ("name_changes.csv", "date,old,new", "2022-06-09,fb,", "date, old and new are needed"),
+        ("name_changes.csv", "date,old,new", "soon,fb,meta", "line 2: Invalid isoformat"),
+    ],
+)
+def test_read_when_an_action_cannot_be_read_then_the_line_is_named(
+    tmp_path: Path, name: str, header: str, line: str, message: str
+) -> None:
+    write(tmp_path, "fb.csv", "date,open,high,low,close,volume", "2022-06-08,1,1,1,1,1")
+    write(tmp_path, name, header, line)
     with pytest.raises(ValueError, match=message):
         read_csv_folder(tmp_path)
 

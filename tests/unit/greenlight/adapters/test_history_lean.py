@@ -72,6 +72,28 @@ def test_splits_when_the_factor_changes_then_the_next_session_is_the_ex_date(
     ]
 
 
+def test_dividends_when_the_price_factor_changes_then_dollars_of_the_close_before(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path, "daily/aapl.zip", *daily("20140606 00:00"))
+    put(
+        tmp_path,
+        "factor_files/aapl.csv",
+        "19980102,0.8961764,0.0357143,1",
+        "20140507,0.8961764,0.0357143,592.33",
+        "20140606,0.9011818,0.0357143,645.57",
+        "20140806,0.9011818,0.25,94.97",
+        "20501231,0.9056,0.25,0",
+    )
+    # Apple paid $3.29 on 2014-05-08, and 47 cents on the new shares of 2014-08-07.
+    found = lean(tmp_path).dividends("AAPL")
+    assert [(d.ex_date, round(d.usd_a_share, 2)) for d in found] == [
+        (date(2014, 5, 8), 3.29),
+        (date(2014, 8, 7), 0.46),
+    ]
+    assert lean(tmp_path).daily("AAPL").dividends == found
+
+
 def test_splits_when_there_is_no_factor_file_then_there_are_none(tmp_path: Path) -> None:
     put(tmp_path, "daily/x.zip", *daily("20140606 00:00"))
     assert lean(tmp_path).splits("X") == ()

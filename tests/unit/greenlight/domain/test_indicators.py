@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import talib
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from greenlight.adapters.history_bokeh import read_bokeh
@@ -83,6 +83,7 @@ def test_rsi_when_price_never_moves_then_zero() -> None:
 
 
 @given(st.lists(st.floats(0.01, 10_000), min_size=3, max_size=60), st.integers(2, 20))
+@example([1.6568583585626584, 2.0, 5244.714217789022], 2)
 def test_rsi_when_any_prices_then_within_0_and_100(prices: list[float], period: int) -> None:
     values = rsi(np.array(prices), period)
     assert np.isnan(values[:period]).all()

@@ -8,8 +8,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from greenlight.domain.market import (
+    EASTERN,
     Bar,
     Quote,
     bar_refusal,
@@ -200,3 +203,91 @@ def test_refuse_bar_when_it_cannot_be_true_then_reason(
     fields: dict[str, Any] = {**good, **change}
     bar = Bar(symbol="AAPL", start=T0, end=T0 + timedelta(minutes=1), **fields)
     assert bar_refusal(bar) == reason
+
+
+# -- the calendar as the NYSE published it: every early close (13:00) of five years, and
+# every closing day of 2012 and 2013 that is no weekend
+
+EARLY_CLOSES = {
+    "2008-07-03 2008-11-28 2008-12-24",
+    "2009-11-27 2009-12-24",
+    "2012-07-03 2012-11-23 2012-12-24",
+    "2013-07-03 2013-11-29 2013-12-24",
+    "2014-07-03 2014-11-28 2014-12-24",
+}
+CLOSED = {
+    "2012-01-02 2012-01-16 2012-02-20 2012-04-06 2012-05-28 2012-07-04 2012-09-03",
+    "2012-10-29 2012-10-30 2012-11-22 2012-12-25",
+    "2013-01-01 2013-01-21 2013-02-18 2013-03-29 2013-05-27 2013-07-04 2013-09-02",
+    "2013-11-28 2013-12-25",
+}
+
+
+def dates(lines: set[str]) -> set[date]:
+    return {date.fromisoformat(day) for line in lines for day in line.split()}
+
+
+@pytest.mark.parametrize("year", [2008, 2009, 2012, 2013, 2014])
+def test_sessions_when_a_year_is_walked_then_exactly_the_published_early_closes(year: int) -> None:
+    found = sessions_between(date(year, 1, 1), date(year, 12, 31))
+    early = {session.day for session in found if session.minutes == 210}
+    assert early == {day for day in dates(EARLY_CLOSES) if day.year == year}
+    for session in found:
+        opens, closes = session.open.astimezone(EASTERN), session.close.astimezone(EASTERN)
+        assert (opens.hour, opens.minute) == (9, 30)
+        assert (closes.hour, closes.minute) == (13 if session.day in early else 16, 0)
+        assert opens.date() == closes.date() == session.day
+
+
+def test_sessions_when_two_years_are_walked_then_exactly_the_published_holidays() -> None:
+    start, end = date(2012, 1, 1), date(2013, 12, 31)
+    days = {start + timedelta(days=i) for i in range((end - start).days + 1)}
+    closed = {day for day in days if day.weekday() < 5 and session_on(day) is None}
+    assert closed == dates(CLOSED)
+
+
+@pytest.mark.parametrize(
+    ("opened", "sessions", "end"),
+    [
+        # Friday before the clocks went forward, to Monday: 16:00 is an hour earlier in UTC.
+        ("2008-03-07T20:30+00:00", 0, "2008-03-07T21:00+00:00"),
+        ("2008-03-07T20:30+00:00", 1, "2008-03-10T20:00+00:00"),
+        # And back in November.
+        ("2008-10-31T15:00+00:00", 1, "2008-11-03T21:00+00:00"),
+        # Thanksgiving: Tuesday, Wednesday, Friday until 13:00, Monday.
+        ("2012-11-20T15:00+00:00", 1, "2012-11-21T21:00+00:00"),
+        ("2012-11-20T15:00+00:00", 2, "2012-11-23T18:00+00:00"),
+        ("2012-11-20T15:00+00:00", 3, "2012-11-26T21:00+00:00"),
+        # Bought on the early close before Independence Day.
+        ("2013-07-03T14:00+00:00", 0, "2013-07-03T17:00+00:00"),
+        ("2013-07-03T14:00+00:00", 1, "2013-07-05T20:00+00:00"),
+        # Over hurricane Sandy's two days.
+        ("2012-10-26T15:00+00:00", 1, "2012-10-31T20:00+00:00"),
+        # Filled after the bell, or on a closed day: the next session is the first.
+        ("2013-07-04T15:00+00:00", 0, "2013-07-05T20:00+00:00"),
+    ],
+)
+def test_hold_end_when_clocks_change_or_days_are_short_then_that_sessions_close(
+    opened: str, sessions: int, end: str
+) -> None:
+    found = session_end_for_hold(datetime.fromisoformat(opened), sessions)
+    assert found == datetime.fromisoformat(end)
+
+
+@given(
+    st.datetimes(
+        datetime(2007, 1, 3),  # noqa: DTZ001
+        datetime(2015, 12, 31),  # noqa: DTZ001
+        timezones=st.just(UTC),
+    ),
+    st.integers(0, 10),
+)
+def test_hold_end_when_any_instant_then_so_many_sessions_later(now: datetime, held: int) -> None:
+    day = eastern_date(now)
+    first = session_on(day) or next_session(day)
+    end = session_end_for_hold(now, held)
+    between = sessions_between(first.day, eastern_date(end))
+    assert len(between) == held + 1
+    assert end == between[-1].close
+    # Ten minutes before it the market is open, whatever the day's length.
+    assert session_at(end - timedelta(minutes=10)) == between[-1]

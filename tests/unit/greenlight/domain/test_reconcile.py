@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -122,6 +123,12 @@ def test_reconcile_when_shares_are_unexplained_then_adopted_and_to_be_protected(
     assert isinstance(adopted, AdoptPosition)
     assert isinstance(protect, Protect)
     assert (adopted.held.qty, protect.qty, protect.covered_qty) == (7, 7, 0)
+
+
+def test_reconcile_when_a_symbol_may_have_changed_then_flagged_and_not_adopted() -> None:
+    other = replace(theirs(), positions=(Held(symbol="META", qty=10, price=Decimal(100)),))
+    corrections = found(ours(10), other)
+    assert [(type(c), c.symbol) for c in corrections] == [(Flag, "AAPL"), (Flag, "META")]
 
 
 def test_reconcile_when_more_is_promised_than_held_then_to_be_protected_anew() -> None:

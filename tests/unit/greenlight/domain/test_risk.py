@@ -23,9 +23,9 @@ def test_judge_when_all_is_well_then_every_rule_passes_with_figures() -> None:
     assert verdict.entry is not None
     assert verdict.failed == ()
     figures = verdict_figures(verdict)
-    assert figures["risk_a_trade"] == pytest.approx(199 * 5.05 / 100_000)
+    assert figures["risk_a_trade"] == pytest.approx(199 * 5.25 / 100_000)
     assert figures["risk_a_trade.limit"] == 0.02
-    assert figures["buying_power"] == pytest.approx(199 * 100.05)
+    assert figures["buying_power"] == pytest.approx(199 * 100.25)
     assert figures["fresh_quote"] == 1.0
     assert all(figures[f"{rule.rule}.passed"] is True for rule in verdict.rules)
 
@@ -35,7 +35,7 @@ def ago(*seconds: float) -> tuple[datetime, ...]:
 
 
 BROKE = {"loss_base_usd": Decimal(400), "high_usd": Decimal(400)}
-WIDE = position("A", "40090.06")
+WIDE = position("A", "40050.26")
 TWINS = {"AAPL": returns("AAPL"), "TWIN": returns("AAPL")}
 FIVE = tuple(position(s) for s in ("A", "B", "C", "D", "E"))
 
@@ -54,10 +54,10 @@ FIVE = tuple(position(s) for s in ("A", "B", "C", "D", "E"))
         ({"positions": FIVE}, "max_positions"),
         ({"positions": FIVE[:3], "entries": {"X": Decimal(0), "Y": Decimal(0)}}, "max_positions"),
         ({**BROKE, "equity_usd": Decimal(400)}, "at_least_one_share"),
-        ({"buying_power_usd": Decimal("19909.94")}, "buying_power"),
+        ({"buying_power_usd": Decimal("19949.74")}, "buying_power"),
         ({"buying_power_usd": None}, "buying_power"),
         ({"buying_power_usd": Decimal("NaN")}, "buying_power"),
-        ({"positions": (position("A", "80090.06"),)}, "no_leverage"),
+        ({"positions": (position("A", "80050.26"),)}, "no_leverage"),
         ({"returns": {"AAPL": Unavailable("gap: two sessions")}}, "sound_history"),
         ({"returns": {}}, "sound_history"),
         ({"recent_entries": ago(*range(10, 60, 5))}, "entries_a_minute"),
@@ -70,10 +70,10 @@ FIVE = tuple(position(s) for s in ("A", "B", "C", "D", "E"))
         ({"high_usd": None}, "drawdown"),
         ({"sectors": {"AAPL": "Tech", "A": "Tech"}, "positions": (WIDE,)}, "sector_cap"),
         # No table names them: one sector, the unknown one.
-        ({"sectors": {}, "entries": {"X": Decimal("40090.06")}}, "sector_cap"),
+        ({"sectors": {}, "entries": {"X": Decimal("40050.26")}}, "sector_cap"),
         ({"positions": (position("F"),)}, "correlation"),
         ({"entries": {"TWIN": Decimal(1)}, "returns": TWINS}, "correlation"),
-        ({"entries": {"X": Decimal("80090.06")}}, "no_leverage"),
+        ({"entries": {"X": Decimal("80050.26")}}, "no_leverage"),
     ],
 )
 def test_judge_when_one_limit_is_broken_then_that_rule_alone_refuses(
@@ -90,13 +90,13 @@ def test_judge_when_one_limit_is_broken_then_that_rule_alone_refuses(
         {"quote": quote(age_s=90)},
         {"quote": quote(age_s=0)},
         {"positions": FIVE[:4]},
-        {"buying_power_usd": Decimal("19909.95")},
-        {"positions": (position("A", "80090.05"),)},
+        {"buying_power_usd": Decimal("19949.75")},
+        {"positions": (position("A", "80050.25"),)},
         {"recent_entries": ago(*range(10, 55, 5), 60)},
         {"recent_entries": ago(*range(60, 2960, 100), 3600)},
         {"loss_base_usd": Decimal("100499.99")},
         {"high_usd": Decimal("111111.11")},
-        {"sectors": {"AAPL": "Tech", "A": "Tech"}, "positions": (position("A", "40090.05"),)},
+        {"sectors": {"AAPL": "Tech", "A": "Tech"}, "positions": (position("A", "40050.25"),)},
         {"sectors": {"AAPL": "Tech"}, "positions": (WIDE,)},
         {"winners_in_a_row": 0, "recent_vol_ann": Unavailable("short")},
     ],

@@ -11,11 +11,12 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenlight.domain.audit import Decision, DecisionKind, Verdict, canonical
 from greenlight.domain.desk_state import MAX_RISK_FRAC, RiskLimits
+from greenlight.domain.execution import EntryPolicy, Reprice, WorkingEntry, work_entry
 from greenlight.domain.market import Quote, Unavailable
 from greenlight.domain.risk import judge, verdict_figures
 from greenlight.domain.sizing import CONFIDENCE_SCALE, Sized, size
@@ -60,6 +61,7 @@ limits_of_any_kind = st.builds(
     max_sector_frac=st.floats(0.001, 1),
     max_price_move_frac=st.floats(0.01, 0.2),
     entry_slack_bps=st.floats(0.1, 50),
+    entry_chase_bps=st.floats(0.1, 100),
 )
 # Room for every other rule to be the one that binds.
 sequence_limits = st.builds(
@@ -68,6 +70,7 @@ sequence_limits = st.builds(
     max_positions=st.integers(1, 5),
     max_weight_frac=st.floats(0.01, 1),
     max_sector_frac=st.floats(0.05, 1),
+    entry_chase_bps=st.floats(0.1, 200),
 )
 rich = st.just(Decimal(100_000))
 states = st.builds(
@@ -98,7 +101,7 @@ def test_judge_when_any_input_then_approved_risk_and_cost_keep_the_limits(
         return
     assert desk.equity_usd is not None
     assert desk.buying_power_usd is not None
-    cost = entry.qty * Fraction(entry.limit_price)
+    cost = entry.qty * Fraction(entry.max_price)
     assert_kept(entry, Fraction(desk.equity_usd), limits)
     assert cost <= Fraction(desk.buying_power_usd)
     exposure = sum((Fraction(p.cost_usd) for p in desk.positions), Fraction(0))
@@ -107,13 +110,14 @@ def test_judge_when_any_input_then_approved_risk_and_cost_keep_the_limits(
 
 
 def assert_kept(entry: Sized, equity: Fraction, limits: RiskLimits) -> None:
-    at_risk = entry.qty * Fraction(entry.limit_price - entry.stop_price)
+    # At the highest price that it can fill at, and so at every other.
+    at_risk = entry.qty * Fraction(entry.max_price - entry.stop_price)
     assert entry.qty >= 1
     assert at_risk <= equity * Fraction(repr(limits.risk_frac)) <= equity * Fraction("0.02")
-    assert entry.qty * Fraction(entry.limit_price) <= equity * Fraction(
-        repr(limits.max_weight_frac)
-    )
-    assert entry.stop_price < entry.limit_price < entry.target_price
+    assert entry.qty * Fraction(entry.max_price) <= equity * Fraction(repr(limits.max_weight_frac))
+    assert entry.stop_price < entry.limit_price <= entry.max_price < entry.target_price
+    highest = Fraction(entry.limit_price) * (1 + Fraction(repr(limits.entry_chase_bps)) / 10_000)
+    assert Fraction(entry.max_price) <= highest
 
 
 @given(
@@ -153,12 +157,28 @@ def test_size_when_anything_varies_then_never_above_two_per_cent_by_stop_and_by_
     )
     assert allowed <= Fraction(equity) * Fraction("0.02")
     slack = 1 + Fraction(1, 10**12)
-    assert entry.qty * Fraction(entry.limit_price - entry.stop_price) <= allowed
+    assert entry.qty * Fraction(entry.max_price - entry.stop_price) <= allowed
     assert entry.qty * Fraction(limits.atr_multiple) * Fraction(atr) <= allowed * slack
     assert 0 <= entry.volatility_scale <= 1
 
 
 # -- sequences
+
+
+@dataclass(slots=True)
+class Wanted:
+    """An entry that rests: what is left, at which limit now, and what it may risk in all."""
+
+    entry: Sized
+    left: int
+    limit: Decimal
+    may_risk: Fraction
+    reprices: int = 0
+    risked: Fraction = Fraction(0)
+
+    @property
+    def cost(self) -> Decimal:
+        return self.left * self.entry.max_price
 
 
 @dataclass(slots=True)
@@ -168,23 +188,51 @@ class Book:
     cash: Decimal
     prices: dict[str, float]
     lots: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
-    wanted: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
+    wanted: dict[str, Wanted] = field(default_factory=dict)
 
     def equity(self) -> Decimal:
         worth = (qty * Decimal(repr(self.prices[s])) for s, (qty, _) in self.lots.items())
         return self.cash + sum(worth, Decimal(0))
 
-    def fill(self, symbol: str, share: float) -> None:
-        if symbol not in self.wanted:
+    def fill(self, symbol: str, share: float, *, is_last: bool) -> None:
+        """Fill a share of what is left at the limit, the worst price there is."""
+        wish = self.wanted.get(symbol)
+        if wish is None:
             return
-        qty, price = self.wanted.pop(symbol)
-        filled = int(qty * share)
+        filled = int(wish.left * share)
+        wish.left -= filled
+        if is_last or not wish.left:
+            del self.wanted[symbol]
         if filled:
-            self.cash -= filled * price
-            self.lots[symbol] = (filled, filled * price)
+            self.cash -= filled * wish.limit
+            qty, cost = self.lots.get(symbol, (0, Decimal(0)))
+            self.lots[symbol] = (qty + filled, cost + filled * wish.limit)
+            wish.risked += filled * Fraction(wish.limit - wish.entry.stop_price)
+            assert wish.risked <= wish.may_risk
+        assert self.cash >= sum((w.cost for w in self.wanted.values()), Decimal(0))
+
+    def chase(self, symbol: str, move: float, limits: RiskLimits, policy: EntryPolicy) -> None:
+        """The ask moves, and the entry is worked as the gate works it."""
+        wish = self.wanted.get(symbol)
+        ask = self.prices[symbol] = round(self.prices[symbol] * move, 2)
+        if wish is None:
+            return
+        resting = WorkingEntry(
+            first_at=NOW,
+            last_at=NOW,
+            reprices=wish.reprices,
+            limit_price=wish.limit,
+            max_price=wish.entry.max_price,
+        )
+        at = NOW + timedelta(seconds=policy.reprice_after_s)
+        seen = replace(quote(ask * 0.9999, ask), at=at)
+        step = work_entry(resting, seen, policy, limits, at)
+        if isinstance(step, Reprice):
+            wish.limit, wish.reprices = step.limit_price, wish.reprices + 1
+            assert wish.reprices <= policy.reprices
 
     def leave(self, symbol: str) -> None:
-        if symbol in self.lots:
+        if symbol in self.lots and symbol not in self.wanted:
             qty, _ = self.lots.pop(symbol)
             self.cash += qty * Decimal(repr(self.prices[symbol]))
 
@@ -193,18 +241,24 @@ symbols = st.sampled_from(SYMBOLS)
 moves = st.one_of(
     st.tuples(st.just("price"), symbols, st.floats(0.3, 3.0)),
     st.tuples(st.just("leave"), symbols, st.just(0.0)),
+    st.tuples(st.just("chase"), symbols, st.floats(0.998, 1.01)),
+    st.tuples(st.just("fill"), symbols, st.sampled_from([0.3, 1.0])),
+    # A signal whose price runs away, is followed, and fills at last.
+    st.tuples(st.just("rush"), symbols, st.floats(1.0, 1.005)),
     # A signal and, where it becomes an entry, how much of it fills; -1: it rests.
-    st.tuples(st.just("signal"), symbols, st.sampled_from([-1.0, 0.0, 0.4, 1.0, 1.0])),
+    st.tuples(st.just("signal"), symbols, st.sampled_from([-1.0, -1.0, 0.0, 0.4, 1.0])),
     st.tuples(st.just("signal"), symbols, st.just(1.0)),
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(moves, min_size=10, max_size=40),
     st.integers(1, 5),
     st.floats(0.0, 0.1),
     sequence_limits,
     st.decimals("10000", "1000000", places=2),
+    st.integers(0, 5),
 )
 def test_judge_when_prices_and_fills_come_in_any_order_then_exposure_keeps_its_limits(
     steps: list[tuple[str, str, float]],
@@ -212,22 +266,33 @@ def test_judge_when_prices_and_fills_come_in_any_order_then_exposure_keeps_its_l
     atr_frac: float,
     limits: RiskLimits,
     cash: Decimal,
+    reprices: int,
 ) -> None:
+    policy = EntryPolicy(timeout_s=300, reprices=reprices, reprice_after_s=100)
     book = Book(cash=cash, prices=dict.fromkeys(SYMBOLS, 100.0))
     for act, symbol, amount in steps:
         if act == "price":
             book.prices[symbol] = min(max(round(book.prices[symbol] * amount, 2), 0.5), 1e6)
         elif act == "leave":
             book.leave(symbol)
+        elif act == "chase":
+            book.chase(symbol, amount, limits, policy)
+        elif act == "rush":
+            take(book, symbol, atr_frac, confidence, limits)
+            for share in (0.3, 1.0):
+                book.chase(symbol, amount, limits, policy)
+                book.fill(symbol, share, is_last=False)
+        elif act == "fill":
+            book.fill(symbol, amount, is_last=False)
         else:
             take(book, symbol, atr_frac, confidence, limits)
             if amount >= 0:
-                book.fill(symbol, amount)
+                book.fill(symbol, amount, is_last=True)
 
 
 def take(book: Book, symbol: str, atr_frac: float, confidence: int, limits: RiskLimits) -> None:
     ask, equity = book.prices[symbol], book.equity()
-    costs = {s: qty * price for s, (qty, price) in book.wanted.items()}
+    costs = {s: wish.cost for s, wish in book.wanted.items()}
     desk = state(
         quote=replace(quote(ask, ask), symbol=symbol),
         equity_usd=equity,
@@ -245,16 +310,19 @@ def take(book: Book, symbol: str, atr_frac: float, confidence: int, limits: Risk
     if entry is None:
         return
     assert_kept(entry, Fraction(equity), limits)
-    book.wanted[symbol] = entry.qty, entry.limit_price
+    may_risk = Fraction(equity) * Fraction(repr(limits.risk_frac))
+    book.wanted[symbol] = Wanted(
+        entry=entry, left=entry.qty, limit=entry.limit_price, may_risk=may_risk
+    )
     spent = {s: Fraction(cost) for s, (_, cost) in book.lots.items()}
-    for s, (qty, price) in book.wanted.items():
-        spent[s] = spent.get(s, Fraction(0)) + qty * Fraction(price)
+    for s, wanted in book.wanted.items():
+        spent[s] = spent.get(s, Fraction(0)) + Fraction(wanted.cost)
     assert len(spent) <= limits.max_positions <= 5
     assert sum(spent.values()) <= Fraction(equity)
     sector = SECTORS.get(symbol, "unknown")
     of_sector = sum(cost for s, cost in spent.items() if SECTORS.get(s, "unknown") == sector)
     assert of_sector <= Fraction(equity) * Fraction(repr(limits.max_sector_frac))
-    assert book.cash >= sum((q * p for q, p in book.wanted.values()), Decimal(0))
+    assert book.cash >= sum((wanted.cost for wanted in book.wanted.values()), Decimal(0))
 
 
 # -- missing input
@@ -297,6 +365,7 @@ def test_judge_when_one_input_is_missing_then_refused(gap: tuple[str, str, objec
     assert_refused([gap])
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(GAPS), min_size=1, max_size=5))
 def test_judge_when_any_inputs_are_missing_then_refused_and_recordable(
     gaps: list[tuple[str, str, object]],

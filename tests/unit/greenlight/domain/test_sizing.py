@@ -27,11 +27,13 @@ NONE = Unavailable("none")
 
 
 def test_size_when_weight_binds_then_by_hand() -> None:
-    # Limit 100 + 5 bps = 100.05, stop 95, distance max(2 * 2, 5.05) = 5.05:
-    # by risk 100000 * 0.02 / 5.05 = 396, by weight 20000 / 100.05 = 199.9.
+    # Limit 100 + 5 bps = 100.05, at most + 20 bps = 100.25, stop 95, distance
+    # max(2 * 2, 5.25) = 5.25: by risk 100000 * 0.02 / 5.25 = 380, by weight
+    # 20000 / 100.25 = 199.5.
     entry = size(signal(), state(), LIMITS)
     assert entry is not None
     assert (entry.qty, entry.limit_price) == (199, Decimal("100.05"))
+    assert entry.max_price == Decimal("100.25")
     assert (entry.stop_price, entry.target_price) == (Decimal("95.00"), Decimal("105.00"))
 
 
