@@ -264,7 +264,7 @@ class Reconciler:
         for number in range(_ROUNDS):
             found = self.look(now)
             # Booking a fill may change what the rest rests on, as where a split comes first.
-            fills = [c for c in found if isinstance(c, BookFill)]
+            fills: list[Correction] = [c for c in found if isinstance(c, BookFill)]
             ripe = fills or [c for c in found if self._is_ripe(c)]
             for correction in ripe:
                 self._apply(correction, now, book, check)

@@ -49,14 +49,22 @@ class LateIntents(_Passing):
 
 
 class NoEpochs(_Passing):
-    """Takes an intent under any epoch."""
+    """Takes an intent under any epoch; whoever asks is told that its own is current."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._own: dict[str, int] = {}
+
+    def take_epoch(self, holder: str, desk_epoch: int | None = None) -> int:
+        self._own[holder] = self._store.take_epoch(holder, desk_epoch)
+        return self._own[holder]
 
     def record_intent(self, intent: OrderIntent, decision: Decision | None) -> bool:
         current = replace(intent, epoch=self._store.epoch(intent.holder))
         return bool(self._store.record_intent(current, decision))
 
     def epoch(self, holder: str) -> int:
-        return 0
+        return self._own[holder]
 
 
 class TwiceBooked(_Passing):

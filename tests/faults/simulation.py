@@ -289,8 +289,10 @@ class Simulation:
             self._fail("risk ceiling", f"{name}: {sorted(wanted)} held or wanted")
         cost = intent.qty * (intent.limit_price or Decimal(0))
         equity = self.world.core.ledger.equity(self.world.core.markets)
-        # It may have filled at once, and the spread is already paid.
-        most = Decimal(repr(LIMITS.max_weight_frac)) * equity * Decimal("1.001")
+        # It may have filled at once, and the spread is already paid; a changed price was
+        # allowed for when the entry was judged, by the equity of then.
+        slack = Decimal("1.001") if intent.replaces is None else Decimal("1.005")
+        most = Decimal(repr(LIMITS.max_weight_frac)) * equity * slack
         if cost > most:
             self._fail("risk ceiling", f"{name}: costs {cost}, at most {most}")
 
