@@ -1,3 +1,15 @@
-"""Ray reads its environment when it is first imported; `cluster` sets it."""
+"""What holds for all tests.
+
+Ray reads its environment when it is first imported; `cluster` sets it. In CI
+properties are tried on the same examples every time, elsewhere on new ones.
+"""
+
+import os
+
+from hypothesis import settings
 
 import cluster as cluster
+
+settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    settings.load_profile("ci")

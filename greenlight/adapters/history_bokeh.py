@@ -146,8 +146,8 @@ def dividends_from_adjusted(
     -------
     tuple of Dividend
         By ex-date, to the cent. A dividend on the day of a split is not told apart
-        from it and left out. The days are exact; the amounts err by four basis points
-        of the price at most, which is how far the table's own factors lie off.
+        from it and left out. The days are exact; the amounts err by a cent and
+        five basis points of the price at most, how far the table's factors lie off.
 
     Notes
     -----
