@@ -210,8 +210,7 @@ class PositionMonitor:
     def _adjust(self, position: Position, ex_date: date, ratio: Decimal, now: datetime) -> None:
         """Apply a split to the ledger, once whoever asks how often."""
         name = decision_id(self._desk, position.position_id, SPLIT, ex_date.isoformat())
-        rows = self._store.decisions(start=position.opened_at, symbol=self._symbol, limit=None)
-        if any(row.decision.decision_id == name for row in rows):
+        if self._store.decision(name) is not None:
             return
         figures: dict[str, Figure] = {
             "ex_date": ex_date.isoformat(),

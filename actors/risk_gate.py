@@ -50,7 +50,6 @@ from greenlight.domain.orders import (
     decision_id,
 )
 from greenlight.domain.risk import RiskVerdict, judge, verdict_figures
-from greenlight.domain.signals import Signal
 from greenlight.domain.sizing import recent_volatility, winners_in_a_row
 from greenlight.ports import (
     Broker,
@@ -202,7 +201,8 @@ class RiskGate:
         if sent is not None:
             self._working.settle(sent, now)
             return
-        if self._is_decided(name, signal):
+        if self._store.decision(name) is not None:
+            # A refusal stands when its signal comes again, whatever has changed since.
             return
         state = self._desk_state(seen, now)
         verdict = judge(signal, state, self._limits)
@@ -229,11 +229,6 @@ class RiskGate:
             at=now,
         )
 
-    def _is_decided(self, name: str, signal: Signal) -> bool:
-        # A refusal stands when its signal comes again, whatever has changed since.
-        rows = self._store.decisions(start=signal.at, symbol=signal.symbol, limit=None)
-        return any(row.decision.decision_id == name for row in rows)
-
     def _follow_changes(self, day: date) -> None:
         """Once a day: a company under a new symbol stays in its sector."""
         if self._followed == day:
@@ -250,8 +245,8 @@ class RiskGate:
         positions, costs = self._store.open_positions(), self._working.costs()
         entries, account = costs.by_symbol, self._account()
         base = _UNKNOWN if session is None else self._watch.base(session)
-        decided = self._store.decisions(
-            start=now - _RATE_WINDOW, kind=DecisionKind.ENTRY, limit=None
+        taken = self._store.decisions(
+            start=now - _RATE_WINDOW, kind=DecisionKind.ENTRY, verdict=Verdict.TAKEN, limit=None
         )
         wanted = sorted({symbol, *entries, *(p.symbol for p in positions)})
         returns = self._history.returns(wanted, now)
@@ -271,9 +266,7 @@ class RiskGate:
             high_usd=base.high_usd,
             positions=positions,
             entries=entries,
-            recent_entries=[
-                row.decision.at for row in decided if row.decision.verdict is Verdict.TAKEN
-            ],
+            recent_entries=[row.decision.at for row in taken],
             halts=self._halts(now),
             reconciled=reconciled(self._store),
             returns=returns,

@@ -47,7 +47,6 @@ logger = logging.getLogger(__name__)
 
 _UNSETTLED: Final = frozenset({OrderStatus.INTENDED, OrderStatus.UNRESOLVED})
 _RESTING: Final = frozenset({OrderStatus.WORKING, OrderStatus.PARTIALLY_FILLED})
-_INSTANT: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,17 +191,10 @@ class WorkingEntries:
     def _max_price(self, first: OrderRecord) -> Decimal:
         """The highest price that the risk chain judged; without one, the first limit."""
         intent = first.intent
-        rows = self._store.decisions(
-            start=intent.at,
-            end=intent.at + _INSTANT,
-            symbol=intent.symbol,
-            kind=DecisionKind.ENTRY,
-            limit=None,
-        )
-        for row in rows:
-            judged = row.decision.figures.get("max_price")
-            if row.decision.decision_id == intent.decision_id and judged is not None:
-                return Decimal(str(judged))
+        decision = self._store.decision(intent.decision_id)
+        judged = None if decision is None else decision.figures.get("max_price")
+        if judged is not None:
+            return Decimal(str(judged))
         return intent.limit_price or Decimal(0)
 
     # -- acting

@@ -13,7 +13,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind
+from greenlight.domain.audit import (
+    ChainedDecision,
+    Decision,
+    DecisionKind,
+    Verdict,
+)
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Split, SymbolChange, Tick, Unavailable
@@ -326,9 +331,14 @@ class Store(Protocol):
         end: datetime | None = None,
         symbol: str | None = None,
         kind: DecisionKind | None = None,
+        verdict: Verdict | None = None,
         limit: int | None = 1000,
     ) -> list[ChainedDecision]:
         """Decisions in chain order (the last `limit` of them); limit None is all."""
+        ...
+
+    def decision(self, decision_id: str) -> Decision | None:
+        """One decision by its id."""
         ...
 
     # -- fills, positions, trades

@@ -17,7 +17,14 @@ from decimal import Decimal
 from typing import TypeVar
 
 from greenlight.domain import ledger
-from greenlight.domain.audit import GENESIS, ChainedDecision, Decision, DecisionKind, chain_hash
+from greenlight.domain.audit import (
+    GENESIS,
+    ChainedDecision,
+    Decision,
+    DecisionKind,
+    Verdict,
+    chain_hash,
+)
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.costs import fill_cost
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
@@ -333,6 +340,7 @@ class FakeStore:
         end: datetime | None = None,
         symbol: str | None = None,
         kind: DecisionKind | None = None,
+        verdict: Verdict | None = None,
         limit: int | None = 1000,
     ) -> list[ChainedDecision]:
         """Decisions with start <= at < end in chain order, the last `limit` of them."""
@@ -344,8 +352,14 @@ class FakeStore:
                 and (end is None or row.decision.at < end)
                 and symbol in (None, row.decision.symbol)
                 and kind in (None, row.decision.kind)
+                and verdict in (None, row.decision.verdict)
             ]
             return _last(found, limit)
+
+    def decision(self, decision_id: str) -> Decision | None:
+        """One decision by its id."""
+        with self._turn():
+            return self._decided.get(decision_id)
 
     # -- fills, positions, trades
 

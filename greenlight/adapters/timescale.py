@@ -28,7 +28,12 @@ from greenlight.adapters import timescale_schema as schema
 from greenlight.adapters.timescale_pool import Connection, ConnectionPool
 from greenlight.adapters.timescale_schema import migrate
 from greenlight.domain import ledger
-from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind
+from greenlight.domain.audit import (
+    ChainedDecision,
+    Decision,
+    DecisionKind,
+    Verdict,
+)
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.costs import fill_cost
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
@@ -264,11 +269,25 @@ class TimescaleStore:
         end: datetime | None = None,
         symbol: str | None = None,
         kind: DecisionKind | None = None,
+        verdict: Verdict | None = None,
         limit: int | None = 1000,
     ) -> list[ChainedDecision]:
         """Decisions with start <= at < end in chain order, the last `limit` of them."""
-        found = self._read("decisions", start=start, end=end, symbol=symbol, kind=kind, limit=limit)
+        found = self._read(
+            "decisions",
+            start=start,
+            end=end,
+            symbol=symbol,
+            kind=kind,
+            verdict=verdict,
+            limit=limit,
+        )
         return [rows.decision_of(row) for row in found]
+
+    def decision(self, decision_id: str) -> Decision | None:
+        """One decision by its id."""
+        found = self._read("decision", decision_id=decision_id)
+        return rows.decision_of(found[0]).decision if found else None
 
     # -- fills, positions, trades
 

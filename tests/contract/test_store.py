@@ -169,11 +169,22 @@ def test_decisions_when_time_was_given_in_another_zone_then_utc(store: Store) ->
     assert first_broken(rows) is None
 
 
+def test_decision_when_asked_by_its_id_then_that_one_or_none(store: Store) -> None:
+    wanted = decision("d1", figures={"rsi": 28.5})
+    store.record_decision(wanted)
+    store.record_decision(decision("d2"))
+    assert store.decision("d1") == wanted
+    assert store.decision("d3") is None
+
+
 def test_decisions_when_filtered_then_window_symbol_and_last_ones(store: Store) -> None:
     for number in range(6):
         symbol = "AAPL" if number % 2 == 0 else "IBM"
         kind = DecisionKind.PROTECT if number == 4 else DecisionKind.ENTRY
-        store.record_decision(decision(f"d{number}", at=minute(number), symbol=symbol, kind=kind))
+        verdict = Verdict.REFUSED if number == 3 else Verdict.TAKEN
+        store.record_decision(
+            decision(f"d{number}", at=minute(number), symbol=symbol, kind=kind, verdict=verdict)
+        )
 
     def names(**filters: object) -> list[str]:
         return [row.decision.decision_id for row in store.decisions(**filters)]  # type: ignore[arg-type]
@@ -181,6 +192,8 @@ def test_decisions_when_filtered_then_window_symbol_and_last_ones(store: Store) 
     assert names(start=minute(2), end=minute(4)) == ["d2", "d3"]
     assert names(symbol="IBM") == ["d1", "d3", "d5"]
     assert names(kind=DecisionKind.PROTECT) == ["d4"]
+    assert names(verdict=Verdict.REFUSED) == ["d3"]
+    assert names(symbol="IBM", verdict=Verdict.TAKEN) == ["d1", "d5"]
     assert names(limit=2) == ["d4", "d5"]
     assert len(names(limit=None)) == 6
 

@@ -68,6 +68,7 @@ SELECT * FROM (
       AND (%(end)s::timestamptz IS NULL OR at < %(end)s)
       AND (%(symbol)s::text IS NULL OR symbol = %(symbol)s)
       AND (%(kind)s::text IS NULL OR kind = %(kind)s)
+      AND (%(verdict)s::text IS NULL OR verdict = %(verdict)s)
     ORDER BY seq DESC LIMIT %(limit)s
 ) AS latest ORDER BY seq;
 
