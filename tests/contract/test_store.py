@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from greenlight.domain.audit import DecisionKind, chain_hash, first_broken
+from greenlight.domain.audit import DecisionKind, Verdict, chain_hash, first_broken
 from greenlight.domain.corporate_actions import DividendPaid, dividend_decision
 from greenlight.domain.orders import (
     Accepted,
