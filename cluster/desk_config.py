@@ -19,6 +19,7 @@ class DeskConfig:
 
     `control_url` is set for a lockstep replay and only then. `is_replay` says
     that time comes from events, `wants_minutes` that a strategy takes every minute.
+    `log_folder` takes a log file of each actor; None: standard error alone.
     """
 
     desk: str
@@ -37,3 +38,4 @@ class DeskConfig:
     start_at: datetime
     settings_json: str
     wants_minutes: bool = False
+    log_folder: str | None = None
