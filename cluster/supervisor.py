@@ -31,6 +31,20 @@ START_GRACE_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorStatus:
+    """What the supervisor knows.
+
+    `turned_s` are seconds since its last turn ended (None: none has), `heard_s`
+    since an actor's last answer (absent: none yet), `replaced` how often each was.
+    """
+
+    turned_s: float | None
+    desired: tuple[str, ...]
+    heard_s: Mapping[str, float]
+    replaced: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisionPlan:
     """Symbols whose monitor must be started, and actors to be killed."""
 
@@ -75,6 +89,9 @@ class Supervisor:
         self._answers: dict[str, float] = {}
         self._pending: dict[str, Any] = {}
         self._replaced: dict[str, int] = {}
+        self._desired: tuple[str, ...] = ()
+        self._heard: dict[str, float] = {}
+        self._turned_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="supervise", daemon=True)
         self._thread.start()
 
@@ -82,13 +99,15 @@ class Supervisor:
         """Answer, as proof of life."""
         return "supervisor"
 
-    def status(self) -> dict[str, object]:
-        """Seconds since each actor's last answer, and how often each was replaced."""
+    def status(self) -> SupervisorStatus:
+        """Who is desired, who has answered, and when the last turn ended."""
         now_s = time.monotonic()
-        return {
-            "silent_s": {name: max(now_s - at, 0.0) for name, at in self._answers.items()},
-            "replaced": dict(self._replaced),
-        }
+        return SupervisorStatus(
+            turned_s=None if self._turned_s is None else now_s - self._turned_s,
+            desired=self._desired,
+            heard_s={name: now_s - at for name, at in dict(self._heard).items()},
+            replaced=dict(self._replaced),
+        )
 
     def _run(self) -> None:
         while True:
@@ -98,6 +117,8 @@ class Supervisor:
                 logger.error("store away: %s", error, extra={"action": "supervise"})
             except Exception:
                 logger.exception("a turn failed", extra={"action": "supervise"})
+            # A turn that the store held up still shows that somebody watches.
+            self._turned_s = time.monotonic()
             time.sleep(PERIOD_S)
 
     def _turn(self) -> None:
@@ -106,6 +127,7 @@ class Supervisor:
 
         symbols = {monitor_name(p.symbol): p.symbol for p in self._store.open_positions()}
         desired = [*CORE, *symbols]
+        self._desired = tuple(desired)
         self._listen(desired)
         todo = plan(desired=desired, known=self._answers, now_s=time.monotonic())
         for name in todo.start:
@@ -125,6 +147,7 @@ class Supervisor:
         for name in list(self._answers):
             if name not in desired:
                 del self._answers[name]
+                self._heard.pop(name, None)
                 self._pending.pop(name, None)
         for name in desired:
             try:
@@ -135,7 +158,7 @@ class Supervisor:
                     self._pending[name] = handle.call.remote("ping")
                     continue
                 ray.get(reference, timeout=0)
-                self._answers[name] = now_s
+                self._answers[name] = self._heard[name] = now_s
                 self._pending.pop(name)
             except GetTimeoutError:
                 continue
