@@ -85,7 +85,12 @@ class JsonFormatter(logging.Formatter):
         except (TypeError, ValueError):
             # Arguments that do not fit are the caller's mistake; the line still counts.
             message = str(record.msg)
-        extra = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        # Ray puts marks of its own on every record, under names with an underscore.
+        extra = {
+            key: value
+            for key, value in vars(record).items()
+            if key not in _STANDARD and not key.startswith("_")
+        }
         row: dict[str, object] = {
             **extra,
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
