@@ -146,7 +146,7 @@ def _since(
     if isinstance(reading.age_s, Unavailable):
         return Unavailable(reading.problem or reading.age_s.reason)
     if silent_s is None:
-        return Unavailable("nothing heard yet")
+        return Unavailable("no answer since it was started or lost")
     return silent_s if isinstance(silent_s, Unavailable) else silent_s + reading.age_s
 
 

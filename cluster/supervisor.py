@@ -80,6 +80,20 @@ def plan(
     )
 
 
+def excused(known: Mapping[str, float], *, pause_s: float) -> dict[str, float]:
+    """Last answers, moved on by what the supervisor itself slept beyond two periods.
+
+    Parameters
+    ----------
+    known : Mapping[str, float]
+        For each actor the monotonic second of its last answer.
+    pause_s : float
+        Seconds since its last turn: a machine that was suspended, a stopped process.
+    """
+    slept_s = pause_s - 2 * PERIOD_S
+    return {name: at + slept_s for name, at in known.items()} if slept_s > 0 else dict(known)
+
+
 class Supervisor:
     """Carries the plan out every second, on a thread of its own."""
 
@@ -112,14 +126,23 @@ class Supervisor:
     def _run(self) -> None:
         while True:
             try:
-                self._turn()
-            except StoreUnavailable as error:
-                logger.error("store away: %s", error, extra={"action": "supervise"})
+                self._step()
             except Exception:
                 logger.exception("a turn failed", extra={"action": "supervise"})
             # A turn that the store held up still shows that somebody watches.
             self._turned_s = time.monotonic()
             time.sleep(PERIOD_S)
+
+    def _step(self) -> None:
+        if self._turned_s is not None:
+            pause_s = time.monotonic() - self._turned_s
+            self._answers = excused(self._answers, pause_s=pause_s)
+        try:
+            self._turn()
+        except StoreUnavailable as error:
+            logger.error("store away: %s", error, extra={"action": "supervise"})
+            # Nobody is started or replaced now, yet who answers is still known.
+            self._listen(self._desired)
 
     def _turn(self) -> None:
         from actors.position_monitor import monitor_name
@@ -138,6 +161,7 @@ class Supervisor:
             logger.error("%s is silent, replacing it", name, extra={"action": "replace"})
             self._replaced[name] = self._replaced.get(name, 0) + 1
             self._pending.pop(name, None)
+            self._heard.pop(name, None)
             self._answers[name] = time.monotonic() + START_GRACE_S
             ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=False)
 
@@ -152,22 +176,24 @@ class Supervisor:
         for name in desired:
             try:
                 reference = self._pending.get(name)
-                if reference is None:
-                    handle = ray.get_actor(name, namespace=NAMESPACE)
-                    self._answers.setdefault(name, now_s + START_GRACE_S)
-                    self._pending[name] = handle.call.remote("ping")
-                    continue
-                ray.get(reference, timeout=0)
-                self._answers[name] = self._heard[name] = now_s
-                self._pending.pop(name)
+                if reference is not None:
+                    ray.get(reference, timeout=0)
+                    self._answers[name] = self._heard[name] = now_s
+                    self._pending.pop(name)
+                handle = ray.get_actor(name, namespace=NAMESPACE)
+                self._answers.setdefault(name, now_s + START_GRACE_S)
+                # There is always a question under way, so that silence is never ours.
+                self._pending[name] = handle.call.remote("ping")
             except GetTimeoutError:
                 continue
             except ValueError:
                 self._answers.pop(name, None)
+                self._heard.pop(name, None)
                 self._pending.pop(name, None)
             except RayError as error:
                 logger.warning("%s: %s", name, error, extra={"action": "supervise"})
                 self._pending.pop(name, None)
+                self._heard.pop(name, None)
                 self._answers[name] = now_s + START_GRACE_S
 
 

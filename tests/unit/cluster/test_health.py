@@ -76,7 +76,7 @@ def test_components_when_a_monitor_is_desired_and_was_never_heard_then_not_ready
     heard = dict.fromkeys(CORE, 1.0)
     seen = readings(supervisor=known(replace(STATUS, heard_s=heard)))
     assert part(MONITOR, seen).state is ComponentState.DOWN
-    assert part(MONITOR, seen).age_s == Unavailable("nothing heard yet")
+    assert part(MONITOR, seen).age_s == Unavailable("no answer since it was started or lost")
     assert not is_ready(components(seen))
 
 
