@@ -6,9 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NAME ?=
-SEEDS ?=
+SEEDS ?= 2000
 
-.PHONY: up test install check bench clean
+.PHONY: up test install check bench simulate clean
 
 up: $(STAMP)
 	@exec $(BIN)/greenlight up $(ARGS)
@@ -40,6 +40,9 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks $(NAME)
+
+simulate: $(STAMP)
+	@$(BIN)/python -m tests.faults.simulation --seeds $(SEEDS)
 
 clean:
 	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -86,6 +86,10 @@ class MonitorsLink(Protocol):
         """A split took effect before the open of `ex_date`."""
         ...
 
+    def leave(self, symbol: str, quote: Quote | None, now: datetime) -> WatchBand | None:
+        """A person wants the position closed: leave it by the exit protocol."""
+        ...
+
     def check(self, symbol: str, now: datetime) -> WatchBand | None:
         """Read the broker's orders, record the coverage, mend what is missing."""
         ...

@@ -14,6 +14,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -29,9 +30,11 @@ from actors.links import (
     StrategistLink,
 )
 from actors.measures import Measures, Stopwatch, StreamLife
+from actors.reconciler import PERIOD, Reconciler
 from actors.refusals import Refusals
 from greenlight.domain.audit import Figure, instant_text
 from greenlight.domain.desk_state import RiskLimits
+from greenlight.domain.ledger import is_flatten
 from greenlight.domain.market import (
     CONFIRMING_QUOTES,
     Bar,
@@ -75,6 +78,8 @@ AFTER_CLOSE: Final = timedelta(minutes=5)
 """A session is closed in the books this long after the bell."""
 STALE_AFTER: Final = timedelta(seconds=90)
 """A symbol without a quote for this long in a session is flagged stale."""
+_FLATTEN_EVERY_S: Final = 1.0
+"""How often the store is asked whether a person wants every position closed."""
 _FOLLOW_AFTER: Final = timedelta(seconds=30)
 """Corporate actions that could not be read are asked for again after this."""
 _SPLIT_FALL, _SPLIT_RISE = 0.7, 1.4
@@ -83,7 +88,6 @@ _LAST_BAR: Final = timedelta(minutes=1)
 _POLL_S: Final = 0.5
 _RECORD_ROWS: Final = 300
 _RECORD_AFTER_S: Final = 0.5
-_FILL_MARGIN: Final = timedelta(hours=1)
 _STREAM_ORDER: Final = frozenset({"out_of_order", "duplicate"})
 _REOPENERS: Final = frozenset({OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REFUSED})
 
@@ -99,8 +103,12 @@ class MarketDataHub:
         The universe; its symbol changes are followed also where nothing is held.
     limits : RiskLimits
         Those on equity are watched every minute.
+    reconciler : Reconciler
+        Run at every start and repair, and then every minute; in lockstep twice a session.
     is_lockstep : bool
         Join the lanes at every step.
+    is_threaded : bool
+        False: no lanes of its own; the holder calls `recover` once and then `turn`.
     every_minute : bool
         The strategist wants every minute, not only a session's first.
     now : Callable[[], datetime]
@@ -130,7 +138,9 @@ class MarketDataHub:
         notifier: Notifier,
         desk: str,
         limits: RiskLimits,
+        reconciler: Reconciler,
         is_lockstep: bool,
+        is_threaded: bool = True,
         every_minute: bool,
         now: Callable[[], datetime],
         advance: Callable[[datetime], None],
@@ -149,7 +159,11 @@ class MarketDataHub:
         self._recorder = recorder
         self._nightly = nightly
         self._notifier = notifier
+        self._reconciler = reconciler
+        self._reconciled_at: datetime | None = None
         self._is_lockstep = is_lockstep
+        self._is_inline = is_lockstep or not is_threaded
+        self._poll_s = _POLL_S if is_threaded else 0.0
         self._every_minute = every_minute
         self._clock, self._advance = now, advance
 
@@ -172,7 +186,6 @@ class MarketDataHub:
         self._bands: dict[str, WatchBand] = {}
         self._holdings: dict[str, int] = {}
         self._cash: Decimal | None = None
-        self._last_fill_at: datetime | None = None
 
         self._fresh: list[Quote] = []
         self._ticks: list[Tick] = []
@@ -186,6 +199,7 @@ class MarketDataHub:
         self._seq = 0
         self._monotonic = monotonic
         self._recorded_s = monotonic()
+        self._flatten_s = self._recorded_s
         self._minute: datetime | None = None
         self._opened: date | None = None
         self._followed: date | None = None
@@ -210,8 +224,9 @@ class MarketDataHub:
         self._decisions: queue.Queue[tuple[list[Bar], list[Quote], datetime]] = queue.Queue(8)
         self._worker = threading.Thread(target=self._run, name="protect", daemon=True)
         self._decider = threading.Thread(target=self._run_decisions, name="decide", daemon=True)
-        self._worker.start()
-        if not is_lockstep:
+        if is_threaded:
+            self._worker.start()
+        if not self._is_inline:
             self._decider.start()
 
     # -- asked by others
@@ -274,22 +289,30 @@ class MarketDataHub:
 
     # -- the protect lane
     def _run(self) -> None:
-        self._recover()
-        self._streams.start(self._events.put)
+        self.recover()
         while not self._stopping.is_set():
-            try:
-                self._cycle()
-            except StoreUnavailable as error:
-                # Nothing is lost: the broker's stops rest, and fills are asked for again.
-                logger.error("store away: %s", error, extra={"action": "store_away"})
-                self._is_repair_due = True
-                self._stopping.wait(self._retry_s)
-            except Exception:
-                logger.exception("a cycle failed", extra={"action": "cycle"})
-                self._is_repair_due = True
-                self._stopping.wait(min(0.1, self._retry_s))
+            self.turn()
 
-    def _recover(self) -> None:
+    def turn(self) -> None:
+        """Take what has arrived and see it through; a failure is repaired in a later turn."""
+        try:
+            self._cycle()
+        except StoreUnavailable as error:
+            # Nothing is lost: the broker's stops rest, and fills are asked for again.
+            logger.error("store away: %s", error, extra={"action": "store_away"})
+            self._is_repair_due = True
+            self._stopping.wait(self._retry_s)
+        except Exception:
+            logger.exception("a cycle failed", extra={"action": "cycle"})
+            self._is_repair_due = True
+            self._stopping.wait(min(0.1, self._retry_s))
+
+    def recover(self) -> None:
+        """See through what an earlier life left half done, then listen."""
+        self._see_through()
+        self._streams.start(self._events.put)
+
+    def _see_through(self) -> None:
         while not self._stopping.is_set():
             try:
                 self._repair(self._clock())
@@ -298,14 +321,14 @@ class MarketDataHub:
                 held = self._recorder.record([], oldest_kept=0, flush=True)
                 self._seq = 0 if held is None else held + 1
                 return
-            except (StoreUnavailable, BrokerUnavailable) as error:
+            except (StoreUnavailable, BrokerUnavailable, BrokerRefused) as error:
                 logger.error("cannot start: %s", error, extra={"action": "recover"})
                 self._stopping.wait(self._retry_s)
 
     def _cycle(self) -> None:
         """Take what has arrived (or the clock's turn) and see it through."""
         try:
-            event = self._events.get(timeout=_POLL_S)
+            event = self._events.get(timeout=self._poll_s)
         except queue.Empty:
             if not self._is_lockstep:
                 self._conclude(self._clock())
@@ -412,7 +435,6 @@ class MarketDataHub:
             logger.error("ledger: %s", error, extra={"action": "oversold"})
             self._notifier.alert(f"{fill.symbol}: the ledger and the broker disagree: {error}")
             return
-        self._last_fill_at = max(fill.at, self._last_fill_at or fill.at)
         if booking.is_duplicate:
             return
         position = booking.position
@@ -436,28 +458,25 @@ class MarketDataHub:
         else:
             self._bands[symbol] = band
 
-    def _fill_in(self) -> None:
-        """Book what was filled while nobody listened, and follow what else changed."""
-        after = self._last_fill_at
-        if after is None:
-            known = self._store.fills(limit=1)
-            run = self._store.latest_run()
-            after = known[-1].at if known else None if run is None else run.started_at
-        if after is not None:
-            for fill in self._broker.executions(after - _FILL_MARGIN):
-                day = eastern_date(fill.at)
-                if self._followed is None or self._followed < day:
-                    # Its shares are those after that morning's split, under that morning's name.
-                    self._follow_actions(day, self._clock())
-                self._book(fill)
-        for record in self._store.open_orders():
-            if record.order_id is None:
-                continue
-            order = self._broker.order(record.order_id)
-            if order is not None:
-                self._store.record_order_status(
-                    order.order_id, order.status, order.filled_qty, order.updated_at
-                )
+    def _book_missed(self, fill: Execution) -> None:
+        day = eastern_date(fill.at)
+        if self._followed is None or self._followed < day:
+            # Its shares are those after that morning's split, under that morning's name.
+            self._follow_actions(day, self._clock())
+        self._book(fill)
+
+    def _reconcile(self, now: datetime) -> None:
+        self._reconciled_at = now
+
+        def check(symbol: str) -> None:
+            self._keep_band(symbol, self._monitors.check(symbol, now))
+
+        self._reconciler.run(now, book=self._book_missed, check=check)
+
+    def _reconcile_again(self, now: datetime) -> None:
+        """Between repairs nothing waits for a broker that does not tell."""
+        with suppress(BrokerUnavailable, BrokerRefused):
+            self._reconcile(now)
 
     def _repair(self, now: datetime) -> None:
         """After a gap or a failure: see through what it left half done, before anything else.
@@ -467,7 +486,7 @@ class MarketDataHub:
         """
         before = set(self._holdings) | set(self._bands)
         self._reload_positions()
-        self._fill_in()
+        self._reconcile(now)
         for symbol in sorted(before | set(self._holdings)):
             self._changed(symbol, now)
         self._book_dividends(now)
@@ -492,11 +511,15 @@ class MarketDataHub:
     def _conclude(self, now: datetime) -> None:
         if self._is_repair_due:
             self._repair(now)
+        is_due = self._reconciled_at is None or now - self._reconciled_at >= PERIOD
+        if is_due and not self._is_lockstep:
+            self._reconcile_again(now)
         self._refusals.store_new()
         session = session_on(eastern_date(now))
         if session is not None:
             self._open_day(session, now)
         self._wake_monitors(now)
+        self._flatten(session, now)
         self._hand_on(session, now)
         while not self._to_leave.empty():
             self._changed(self._to_leave.get(), now)
@@ -524,6 +547,8 @@ class MarketDataHub:
             self._keep_band(symbol, self._monitors.check(symbol, now))
         self._book_dividends(now)
         self._reload_positions()
+        if self._is_lockstep:
+            self._reconcile_again(now)
         self._opened = session.day
 
     def _book_dividends(self, now: datetime) -> None:
@@ -571,6 +596,24 @@ class MarketDataHub:
                     self._tick_to_exit.add(self._monotonic() - self._taken_s)
                 self._keep_band(symbol, after)
 
+    def _flatten(self, session: Session | None, now: datetime) -> None:
+        """Leave every position while a person's request stands; paced by the wall clock.
+
+        The request is a row of the store, so it needs no actor but this one and
+        the monitors, and outlives both.
+        """
+        if session is None or not session.open < now < session.close:
+            return
+        elapsed_s = self._monotonic() - self._flatten_s
+        if elapsed_s < _FLATTEN_EVERY_S:
+            return
+        self._flatten_s += elapsed_s
+        if not any(is_flatten(halt.reason) for halt in self._store.halts_in_force(now)):
+            return
+        self._sweep_at = now
+        for symbol in sorted(self._holdings):
+            self._keep_band(symbol, self._monitors.leave(symbol, self._quotes.get(symbol), now))
+
     def _may_be_split(self, session: Session, band: WatchBand, quote: Quote) -> bool:
         """Whether splits are not known and the price jumped like one: its stop may be old."""
         if self._followed == session.day:
@@ -597,7 +640,7 @@ class MarketDataHub:
         due |= is_free and self._acts_on_scores and self._reviewed != eastern_date(now)
         if wants or (in_session and due):
             work = (self._bars if wants else [], list(self._quotes.values()), now)
-            if self._is_lockstep:
+            if self._is_inline:
                 self._decide(*work)
             else:
                 self._queue_decision(work)
@@ -674,6 +717,8 @@ class MarketDataHub:
         if self._closed == session.day:
             return
         self._sweep_at = self._gate.sweep([], now)
+        if self._is_lockstep:
+            self._reconcile_again(now)
         if self._every_minute:
             self._strategist.save()
         self._refusals.close(now)

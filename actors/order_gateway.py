@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -65,22 +66,47 @@ class OrderGateway:
         whoever held it before is fenced.
     sleep : Sleep
         Waits, in seconds, between look-ups.
+    desk_epoch : int | None
+        The desk's own term of office; None where there is but one desk.
+
+    Raises
+    ------
+    FencedError
+        Another desk has taken over.
     """
 
     def __init__(
-        self, *, store: Store, broker: Broker, desk: str, holder: str, sleep: Sleep
+        self,
+        *,
+        store: Store,
+        broker: Broker,
+        desk: str,
+        holder: str,
+        sleep: Sleep,
+        desk_epoch: int | None = None,
     ) -> None:
         self._store = store
         self._broker = broker
         self._desk = desk
         self._holder = holder
         self._sleep = sleep
-        self._epoch = store.take_epoch(holder)
+        self._epoch = store.take_epoch(holder, desk_epoch)
+        self._is_fenced = False
 
     @property
     def epoch(self) -> int:
         """The term of office under which this gateway sends."""
         return self._epoch
+
+    def is_current(self) -> bool:
+        """Whether nobody has taken over since; asked of the store."""
+        self._is_fenced = self._store.epoch(self._holder) != self._epoch
+        return not self._is_fenced
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether it has met a newer holder: this one can do nothing any more, and should end."""
+        return self._is_fenced
 
     def send(
         self,
@@ -139,6 +165,7 @@ class OrderGateway:
         try:
             is_new = self._store.record_intent(intent, decision)
         except FencedError as error:
+            self._is_fenced = True
             logger.warning("fenced: %s", error, extra={"action": "deny_order"})
             return Denied(reason=str(error))
         if not is_new:
@@ -192,6 +219,10 @@ class OrderGateway:
                 )
                 return outcome
             sends += 1
+            if not self.is_current():
+                # Another holder looks it up and sends it, if anybody should.
+                return Denied(reason=f"{self._holder} has another holder now")
+            intent = replace(intent, holder=self._holder, epoch=self._epoch)
             outcome = self._broker.submit(intent)
         if isinstance(outcome, Rejected) and sends > 1 and intent.replaces is not None:
             # "Already replaced", perhaps by this very order, whose answer was lost.
@@ -226,8 +257,12 @@ class OrderGateway:
         -------
         BrokerOrder | None
             The finished order (canceled, or filled when the fill was faster);
-            None when the broker did not confirm in time.
+            None when the broker did not confirm in time, or was not asked because
+            another holder has taken over.
         """
+        if not self.is_current():
+            logger.warning("fenced: no cancel", extra={"action": "deny_cancel"})
+            return None
         self._broker.cancel(order_id)
         order: BrokerOrder | None = None
         for wait_s in (0.0, 0.01, 0.02, *LOOKUP_WAITS_S, 1.0):

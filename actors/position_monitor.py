@@ -34,7 +34,9 @@ from greenlight.domain.orders import (
     Side,
     TimeInForce,
     client_order_id,
+    covered_qty,
     decision_id,
+    parents,
     round_price,
 )
 from greenlight.domain.positions import (
@@ -55,6 +57,8 @@ from greenlight.ports import (
     Store,
 )
 
+__all__ = ["OPTIONS", "PositionMonitor", "covered_qty", "monitor_name", "parents"]
+
 logger = logging.getLogger(__name__)
 
 OPTIONS: Final[dict[str, Any]] = {"num_cpus": 0.05, "max_concurrency": 4}
@@ -62,6 +66,8 @@ EXIT_SLACK: Final = Decimal("0.002")
 """How far below the bid the first exit's limit lies (20 bps); each attempt adds as much."""
 REPRICE_AFTER: Final = timedelta(seconds=5)
 """An exit that has not filled is priced again after this."""
+RETRY_AFTER: Final = timedelta(seconds=1)
+"""What the broker did not take, or did not tell, is tried again after this."""
 
 
 def monitor_name(symbol: str) -> str:
@@ -78,6 +84,8 @@ class PositionMonitor:
         Aware UTC; the present of the recovery.
     sleep : Sleep
         Waits, in seconds, while the broker cancels.
+    desk_epoch : int | None
+        See `OrderGateway`.
     """
 
     def __init__(
@@ -90,6 +98,7 @@ class PositionMonitor:
         desk: str,
         now: datetime,
         sleep: Sleep,
+        desk_epoch: int | None = None,
     ) -> None:
         self._symbol = symbol
         self._store = store
@@ -100,6 +109,8 @@ class PositionMonitor:
         self._lock = threading.Lock()
         self._exiting: ExitReason | None = None
         self._exit_sent: datetime | None = None
+        # When to look at the broker's orders, because nobody has in this life or it did not tell.
+        self._look_at: datetime | None = now
         # What the last look showed, so that an exit asks nobody before it acts. Every
         # fill and every lost order brings an `on_change`, which looks again.
         self._position: Position | None = None
@@ -107,7 +118,12 @@ class PositionMonitor:
         self._attempts: dict[tuple[str, Role], int] = {}
         self._scored_out: bool | None = None
         self._gateway = OrderGateway(
-            store=store, broker=broker, desk=desk, holder=monitor_name(symbol), sleep=sleep
+            store=store,
+            broker=broker,
+            desk=desk,
+            holder=monitor_name(symbol),
+            sleep=sleep,
+            desk_epoch=desk_epoch,
         )
         own = [r for r in store.open_orders(symbol) if r.intent.role is not Role.ENTRY]
         self._gateway.settle_all(own, now)
@@ -115,6 +131,11 @@ class PositionMonitor:
     def ping(self) -> str:
         """Answer, as proof of life."""
         return monitor_name(self._symbol)
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether another monitor has taken over, so that this one should end."""
+        return self._gateway.is_fenced
 
     # -- what it is asked
     def on_change(self, quote: Quote | None, now: datetime) -> WatchBand | None:
@@ -125,6 +146,8 @@ class PositionMonitor:
     def on_quote(self, quote: Quote | None, now: datetime) -> WatchBand | None:
         """See `MonitorsLink.on_quotes`."""
         with self._lock:
+            if self._look_at is not None and now >= self._look_at:
+                self._protect(quote, now)
             position = self._position or self._store.position(self._symbol)
             if position is None:
                 self._finish(now)
@@ -163,6 +186,20 @@ class PositionMonitor:
             if self._has_stale_stop():
                 self._cancel_sells(now)
             return self._protect(None, now)
+
+    def leave(self, quote: Quote | None, now: datetime) -> WatchBand | None:
+        """See `MonitorsLink.leave`. Asked again and again while the request stands."""
+        with self._lock:
+            position = self._position or self._store.position(self._symbol)
+            if position is None:
+                self._finish(now)
+                return None
+            reason = self._exiting or ExitReason.MANUAL
+            if quote is None:
+                self._exiting = reason
+            else:
+                self._exit(position, reason, quote, now)
+            return self._band(position)
 
     def check(self, now: datetime) -> WatchBand | None:
         """See `MonitorsLink.check`."""
@@ -217,6 +254,8 @@ class PositionMonitor:
     def _band(self, position: Position) -> WatchBand:
         band = watch_band(position)
         if self._exiting is None:
+            if self._look_at is not None:
+                band = replace(band, wake_at=min(band.wake_at, self._look_at))
             return band
         # While an exit is at work every quote and every second matters.
         return WatchBand(
@@ -228,7 +267,8 @@ class PositionMonitor:
         return [order for order in orders if order.side is Side.SELL]
 
     def _protect(self, quote: Quote | None, now: datetime) -> WatchBand | None:
-        self._resting = None
+        self._resting = self._look_at = None
+        was_exiting = self._exiting is not None
         position = self._position = self._store.position(self._symbol)
         if position is None:
             self._finish(now)
@@ -236,8 +276,9 @@ class PositionMonitor:
         try:
             sells = self._sells()
         except (BrokerUnavailable, BrokerRefused) as error:
-            # The resting pair stays where it is; the next call looks again.
+            # The resting pair stays where it is; whether there is one is soon looked at again.
             logger.warning("cannot read orders: %s", error, extra={"action": "protect"})
+            self._look_at = now + RETRY_AFTER
             return self._band(position)
         covered, selling = covered_qty(sells), sum(o.remaining for o in parents(sells))
         if selling > position.qty or (covered < selling and self._exiting is None):
@@ -256,8 +297,14 @@ class PositionMonitor:
                 self._exit(position, ExitReason.STOP, quote, now)
             else:
                 self._exiting = ExitReason.STOP
+        if was_exiting and selling == 0 and quote is not None:
+            # The exit is no longer at work: cancelled above, or by somebody else.
+            self._exit_sent = None
+            self._exit(position, self._exiting or ExitReason.STOP, quote, now)
         if self._exiting is None:
             self._resting = sells
+            if covered < position.qty:
+                self._look_at = now + RETRY_AFTER
             # Asked now, so that an exit does not wait for the answer.
             self._last_attempt(position, Role.EXIT)
         self._write_coverage(position, covered, now)
@@ -365,9 +412,19 @@ class PositionMonitor:
             if done.status is OrderStatus.FILLED:
                 return
         if free > 0:
+            self._cancel_entries(now)
             available = self._available()
             if available > 0:
-                self._send_exit(position, reason, quote, min(free, available), now, None)
+                outcome = self._send_exit(position, reason, quote, min(free, available), now, None)
+                if not isinstance(outcome, Accepted):
+                    # Nothing is at work for these shares.
+                    self._exit_sent = now - REPRICE_AFTER + RETRY_AFTER
+
+    def _cancel_entries(self, now: datetime) -> None:
+        """A simple sell is refused as a wash trade while a buy of ours rests."""
+        for record in self._store.open_orders(self._symbol):
+            if record.intent.role is Role.ENTRY and record.order_id is not None:
+                self._gateway.cancel(record.order_id, now)
 
     def _available(self) -> int:
         """Shares that no order holds, as the broker says."""
@@ -440,20 +497,6 @@ class PositionMonitor:
         self._position = self._resting = None
         self._attempts.clear()
         self._scored_out = None
-        self._exiting = self._exit_sent = None
+        self._exiting = self._exit_sent = self._look_at = None
         if any(r.intent.side is Side.SELL for r in self._store.open_orders(self._symbol)):
             self._cancel_sells(now)
-
-
-def parents(sells: list[BrokerOrder]) -> list[BrokerOrder]:
-    """The orders that reserve shares: an OCO pair counts once, by its limit."""
-    legs = {leg.order_id for order in sells for leg in order.legs}
-    return [order for order in sells if order.order_id not in legs]
-
-
-def covered_qty(sells: list[BrokerOrder]) -> int:
-    """Shares that live sell stops at the broker protect, each pair by its stop."""
-    stops = {o.order_id: o for o in sells if o.stop_price is not None and o.is_live}
-    for order in sells:
-        stops |= {g.order_id: g for g in order.legs if g.stop_price is not None and g.is_live}
-    return sum(stop.remaining for stop in stops.values())

@@ -20,6 +20,7 @@ from actors.equity_watch import EquityWatch
 from actors.links import SignalSeen
 from actors.measures import Measures, Stopwatch
 from actors.order_gateway import OrderGateway
+from actors.reconciler import reconciled
 from actors.refusals import Refusals
 from actors.score_review import ScoreReview
 from actors.working_entries import WorkingEntries
@@ -82,6 +83,14 @@ def no_forecast(_: str, __: datetime) -> Unavailable:
     return Unavailable("there is no forecast")
 
 
+HaltSwitch = Callable[[], "str | None"]
+"""Why no entry may be made now, by a switch outside the store; None: it is off."""
+
+
+def no_switch() -> None:
+    """The `HaltSwitch` of a desk without one."""
+
+
 class RiskGate:
     """See the module. The constructor settles entries whose sender died.
 
@@ -93,6 +102,10 @@ class RiskGate:
         How long an entry rests, and how often it is priced again.
     forecast : Forecast
         Where the expected volatility comes from.
+    halt_switch : HaltSwitch
+        Asked before every entry.
+    desk_epoch : int | None
+        See `OrderGateway`.
     scored : Sequence[str] | None
         The universe that scores are acted upon in; None: they are not.
     monotonic : Callable[[], float]
@@ -113,6 +126,8 @@ class RiskGate:
         now: datetime,
         sleep: Sleep,
         forecast: Forecast = no_forecast,
+        halt_switch: HaltSwitch = no_switch,
+        desk_epoch: int | None = None,
         scored: Sequence[str] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -123,6 +138,7 @@ class RiskGate:
         self._sectors = dict(sectors)
         self._followed: date | None = None
         self._forecast = forecast
+        self._halt_switch = halt_switch
         self._history = DailyHistory(market_data)
         self._monotonic = monotonic
         self._signal_to_order = Stopwatch()
@@ -131,7 +147,12 @@ class RiskGate:
         # The strategist's signals and market data's sweeps come on threads of their own.
         self._turn = threading.Lock()
         self._gateway = OrderGateway(
-            store=store, broker=broker, desk=desk, holder=HOLDER, sleep=sleep
+            store=store,
+            broker=broker,
+            desk=desk,
+            holder=HOLDER,
+            sleep=sleep,
+            desk_epoch=desk_epoch,
         )
         self._working = WorkingEntries(
             store=store, gateway=self._gateway, desk=desk, policy=execution, limits=limits
@@ -157,6 +178,11 @@ class RiskGate:
         """How long signals took to become orders, since this actor began."""
         latencies = {"signal_to_order": self._signal_to_order.read()}
         return Measures(latencies=latencies, queues={}, faults=dict(self._refusals.by_reason))
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether another gate has taken over, so that this one should end."""
+        return self._gateway.is_fenced
 
     def judge(self, signals: Sequence[SignalSeen], now: datetime) -> datetime | None:
         """See `GateLink.judge`. Signals are judged one by one in the order given."""
@@ -274,7 +300,8 @@ class RiskGate:
             recent_entries=[
                 row.decision.at for row in decided if row.decision.verdict is Verdict.TAKEN
             ],
-            halts=[halt.reason for halt in self._store.halts_in_force(now)],
+            halts=self._halts(now),
+            reconciled=reconciled(self._store),
             returns=returns,
             sectors=self._sectors,
             winners_in_a_row=winners_in_a_row(
@@ -283,6 +310,11 @@ class RiskGate:
             forecast_vol_ann=self._forecast(symbol, now),
             recent_vol_ann=own if isinstance(own, Unavailable) else recent_volatility(own.values()),
         )
+
+    def _halts(self, now: datetime) -> list[str]:
+        reasons = [halt.reason for halt in self._store.halts_in_force(now)]
+        switched = self._halt_switch()
+        return reasons if switched is None else [*reasons, switched]
 
     def _account(self) -> BrokerAccount | None:
         try:

@@ -21,7 +21,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cluster import cli_facts, cli_halts, cli_review, cli_volatility, doctor, new_strategy
+from cluster import (
+    cli_facts,
+    cli_halts,
+    cli_reconcile,
+    cli_review,
+    cli_volatility,
+    doctor,
+    new_strategy,
+)
 from cluster.desk_file import DeskFile
 from cluster.json_log import log_as_json, passwords_in
 from cluster.processes import StartError
@@ -42,6 +50,7 @@ data_app = typer.Typer(help="Look at and check the history that a replay trades 
 app.add_typer(data_app, name="data")
 cli_facts.register(app)
 cli_halts.register(app)
+cli_reconcile.register(app)
 cli_review.register(app)
 cli_volatility.register(app)
 new_strategy.register(app)

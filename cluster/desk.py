@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,14 +15,22 @@ from typing import Any, Final
 
 import requests
 
+from actors.reconciler import reconciled
 from cluster import launch, services, wiring
-from cluster.desk_config import DeskConfig
+from cluster.desk_config import (
+    ALPACA_DATA,
+    ALPACA_TRADING,
+    EXCHANGE_KEY,
+    EXCHANGE_SECRET,
+    DeskConfig,
+)
 from cluster.desk_file import DeskFile
 from cluster.health_server import HealthProbes, HealthServer
 from cluster.json_log import secrets_of
 from cluster.paper_exchange.sources import open_source
 from cluster.processes import Child, StartError, require_free, wait_for_port
 from greenlight.adapters.alpaca_broker import parse_instant
+from greenlight.adapters.halt_file import halt_file
 from greenlight.adapters.timescale import migrate
 from greenlight.ports import BrokerRefused, BrokerUnavailable, Run
 from greenlight.settings import Settings
@@ -30,10 +38,6 @@ from greenlight.strategies import build_strategies, plugged_in_hash
 
 Say = Callable[[str], None]
 
-_PAPER_KEY: Final = "PAPER"
-_PAPER_SECRET: Final = "paper-exchange"
-_ALPACA_TRADING: Final = "https://paper-api.alpaca.markets"
-_ALPACA_DATA: Final = "https://data.alpaca.markets"
 _ALPACA_TRADES: Final = "wss://paper-api.alpaca.markets/stream"
 _ALPACA_STREAM: Final = "wss://stream.data.alpaca.markets/v2/iex"
 _STATE_TIMEOUT_S: Final = 5.0
@@ -131,7 +135,7 @@ class Desk:
         self._start_store()
         redis_url = self._start_cache()
         config = self._connect(redis_url)
-        self._record_run(config)
+        config = self._take_office(config)
         self._say("starting Ray")
         self._stack.callback(launch.stop_ray)
         self.ray_dashboard_url = launch.start_ray(dashboard_port=ray_port)
@@ -185,7 +189,7 @@ class Desk:
             self._say("trading on Alpaca paper")
             return self._config(
                 redis_url,
-                urls=(_ALPACA_TRADING, _ALPACA_DATA, _ALPACA_STREAM, _ALPACA_TRADES),
+                urls=(ALPACA_TRADING, ALPACA_DATA, _ALPACA_STREAM, _ALPACA_TRADES),
                 control_url=None,
                 is_replay=False,
                 key=(settings.api_key_id, settings.api_secret_key.get_secret_value()),
@@ -228,7 +232,7 @@ class Desk:
                 *("--cash", str(settings.start_cash_usd)),
                 *("--partial-fills", str(settings.partial_fill_probability)),
                 *("--headlines", settings.headlines),
-                *("--key", _PAPER_KEY, "--secret", _PAPER_SECRET),
+                *("--key", EXCHANGE_KEY, "--secret", EXCHANGE_SECRET),
                 *pace,
             ],
             log=self._home / "logs" / "exchange.log",
@@ -248,7 +252,7 @@ class Desk:
             ),
             control_url=f"{stream}/control/lockstep" if settings.speed is None else None,
             is_replay=True,
-            key=(_PAPER_KEY, _PAPER_SECRET),
+            key=(EXCHANGE_KEY, EXCHANGE_SECRET),
             symbols=symbols,
             start_at=self.replay_state().now,
         )
@@ -287,9 +291,11 @@ class Desk:
             wants_minutes="1Min" in self._timeframes,
             settings_json=self._settings.model_dump_json(exclude={"api_secret_key"}),
             log_folder=str(self._home / "logs"),
+            halt_file=str(halt_file(self._home)),
         )
 
-    def _record_run(self, config: DeskConfig) -> None:
+    def _take_office(self, config: DeskConfig) -> DeskConfig:
+        """Record the start, and fence whatever an earlier desk still runs."""
         try:
             account = wiring.build_broker(config).account()
         except BrokerRefused as error:
@@ -319,6 +325,7 @@ class Desk:
                     fingerprint=self._fingerprint(),
                 )
             )
+            return replace(config, desk_epoch=store.take_desk())
         finally:
             store.close()
 
@@ -328,7 +335,7 @@ class Desk:
         return "-".join(part[:16] for part in parts)
 
     def _start_health(self, config: DeskConfig, port: int) -> None:
-        probes = HealthProbes(config)
+        probes = HealthProbes(config, reconciled=reconciled)
         self._stack.callback(probes.stop)
         probes.start()
         server = HealthServer(probes.read, port=port, secrets=secrets_of(config))

@@ -11,6 +11,11 @@ from datetime import datetime
 
 NAMESPACE = "greenlight"
 """Ray namespace of the desk's actors."""
+ALPACA_TRADING = "https://paper-api.alpaca.markets"
+ALPACA_DATA = "https://data.alpaca.markets"
+EXCHANGE_KEY = "PAPER"
+EXCHANGE_SECRET = "paper-exchange"
+"""Credentials of the paper exchange, which serves this machine alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +25,8 @@ class DeskConfig:
     `control_url` is set for a lockstep replay and only then. `is_replay` says
     that time comes from events, `wants_minutes` that a strategy takes every minute.
     `log_folder` takes a log file of each actor; None: standard error alone.
+    `desk_epoch` is the term of office that this desk took at its start.
+    `halt_file` is the file whose presence halts entries, on the machine of the risk gate.
     """
 
     desk: str
@@ -39,3 +46,5 @@ class DeskConfig:
     settings_json: str
     wants_minutes: bool = False
     log_folder: str | None = None
+    halt_file: str | None = None
+    desk_epoch: int | None = None

@@ -13,7 +13,7 @@ import itertools
 import pickle
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
@@ -33,10 +33,11 @@ class LineAddress:
 
 
 class LineServer:
-    """Serves the methods of a plain object, a thread for each caller."""
+    """Serves the methods of a plain object, a thread for each caller; `after` each call."""
 
-    def __init__(self, plain: object, host: str) -> None:
+    def __init__(self, plain: object, host: str, after: Callable[[], None] = lambda: None) -> None:
         self._plain = plain
+        self._after = after
         key = secrets.token_bytes(32)
         self._listener = Listener((host, 0), backlog=8, authkey=key)
         self.address = LineAddress(host=host, port=self._listener.address[1], key=key)
@@ -63,6 +64,7 @@ class LineServer:
                     line.send(answer)
                 except (pickle.PicklingError, TypeError, AttributeError) as error:
                     line.send((number, False, TypeError(f"{method}: cannot be sent: {error}")))
+                self._after()
         except BROKEN:
             line.close()
 

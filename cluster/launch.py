@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 CORE: Final = ("recorder", "nightly", "risk-gate", "strategist", "market-data")
 """Actors that are always there, in the order in which they start."""
 SUPERVISOR: Final = "supervisor"
+FENCED_EXIT: Final = 75
+"""Exit status of a process that another one has replaced (EX_TEMPFAIL)."""
+_LAST_WORDS_S: Final = 0.2
 _OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
 
 
@@ -43,14 +46,24 @@ class Host:
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method of the plain object."""
-        return getattr(self._plain, method)(*args, **kwargs)
+        try:
+            return getattr(self._plain, method)(*args, **kwargs)
+        finally:
+            self._end_if_fenced()
+
+    def _end_if_fenced(self) -> None:
+        # Whoever was replaced ends once its answer has left; Ray starts the next one,
+        # whose constructor takes an epoch or finds that another desk has taken over.
+        if getattr(self._plain, "is_fenced", False):
+            logger.error("fenced: this process ends", extra={"action": "end_fenced"})
+            threading.Timer(_LAST_WORDS_S, os._exit, (FENCED_EXIT,)).start()
 
     def line(self) -> LineAddress:
         """Open the direct line into this process, or tell where it is."""
         with self._lock:
             if self._server is None:
                 host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-                self._server = LineServer(self._plain, host)
+                self._server = LineServer(self._plain, host, after=self._end_if_fenced)
             return self._server.address
 
     def pid(self) -> int:

@@ -288,6 +288,11 @@ class RemoteMonitors:
         result: WatchBand | None = self._of(symbol).call("on_split", ex_date, ratio, now)
         return result
 
+    def leave(self, symbol: str, quote: Quote | None, now: datetime) -> WatchBand | None:
+        """See `MonitorsLink.leave`."""
+        result: WatchBand | None = self._of(symbol).call("leave", quote, now)
+        return result
+
     def check(self, symbol: str, now: datetime) -> WatchBand | None:
         """See `MonitorsLink.check`."""
         result: WatchBand | None = self._of(symbol).call("check", now)

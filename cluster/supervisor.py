@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -94,6 +95,11 @@ def excused(known: Mapping[str, float], *, pause_s: float) -> dict[str, float]:
     return {name: at + slept_s for name, at in known.items()} if slept_s > 0 else dict(known)
 
 
+def is_replaced(config: DeskConfig, store: Store) -> bool:
+    """Whether another desk has taken over the store since this one started."""
+    return config.desk_epoch is not None and store.desk_epoch() != config.desk_epoch
+
+
 class Supervisor:
     """Carries the plan out every second, on a thread of its own."""
 
@@ -148,6 +154,9 @@ class Supervisor:
         from actors.position_monitor import monitor_name
         from cluster.launch import CORE, create_monitor
 
+        if is_replaced(self._config, self._store):
+            self._stand_down(CORE)
+            return
         symbols = {monitor_name(p.symbol): p.symbol for p in self._store.open_positions()}
         desired = [*CORE, *symbols]
         self._desired = tuple(desired)
@@ -164,6 +173,16 @@ class Supervisor:
             self._heard.pop(name, None)
             self._answers[name] = time.monotonic() + START_GRACE_S
             ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=False)
+
+    def _stand_down(self, core: Sequence[str]) -> None:
+        """Another desk has taken over this store: end every actor, and stay ended."""
+        monitors = [name for name in self._answers if name not in core]
+        for name in [*core, *monitors]:
+            logger.error("another desk took over, ending %s", name, extra={"action": "stand_down"})
+            with suppress(ValueError):
+                ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
+        self._answers.clear()
+        self._pending.clear()
 
     def _listen(self, desired: Sequence[str]) -> None:
         """Ask everybody; note who has answered and who exists at all."""

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cluster.desk_config import DeskConfig
-from greenlight.adapters.alpaca_broker import AlpacaBroker
+from greenlight.adapters.alpaca_broker import AlpacaBroker, is_loopback
 from greenlight.adapters.clock import EventClock, SystemClock
 from greenlight.adapters.console import ConsoleNotifier
+from greenlight.adapters.rate_limit import Pace, TokenBucket, no_pace
 from greenlight.adapters.timescale import TimescaleStore
 from greenlight.ports import BrokerUnavailable, SentimentModel, Sleep, StoreUnavailable
 
@@ -37,6 +38,9 @@ T = TypeVar("T")
 
 _RETRY_S = 0.5
 _HEADLINES_EVERY_S = 60.0
+_QUESTIONS_A_MINUTE = 40.0
+"""Of each actor but the monitors. Three of them leave 80 of Alpaca's 200 for five monitors."""
+_BURST = 20
 _CODE_FOLDERS = ("greenlight", "actors", "jobs")
 
 
@@ -70,13 +74,25 @@ def build_store(config: DeskConfig) -> TimescaleStore:
     return insist(lambda: TimescaleStore(config.database_url))
 
 
-def build_broker(config: DeskConfig) -> AlpacaBroker:
-    """The broker of this process."""
+def build_broker(config: DeskConfig, questions_a_minute: float | None = None) -> AlpacaBroker:
+    """The broker of this process; without a number its questions never wait.
+
+    On this machine's own exchange there is no limit to keep.
+    """
+    pace: Pace = no_pace
+    if questions_a_minute is not None and not is_loopback(config.trading_url):
+        pace = TokenBucket(
+            per_minute=questions_a_minute,
+            burst=_BURST,
+            monotonic=time.monotonic,
+            sleep=time.sleep,
+        )
     return AlpacaBroker(
         base_url=config.trading_url,
         key_id=config.key_id,
         secret_key=config.secret_key,
         deadline_s=config.request_deadline_s,
+        pace=pace,
     )
 
 
@@ -127,32 +143,37 @@ def build_monitor(config: DeskConfig, symbol: str) -> PositionMonitor:
             desk=config.desk,
             now=_last_instant(config),
             sleep=time.sleep,
+            desk_epoch=config.desk_epoch,
         )
     )
 
 
 def build_gate(config: DeskConfig) -> RiskGate:
     """The risk gate."""
-    from actors.risk_gate import RiskGate
+    from actors.risk_gate import RiskGate, no_switch
+    from greenlight.adapters.halt_file import HaltFile
     from greenlight.adapters.sector_table import sector_table
     from jobs.forecasts import ExpectedVolatility
 
     settings = _settings(config)
     store = build_store(config)
+    switch = no_switch if config.halt_file is None else HaltFile(Path(config.halt_file))
     return insist(
         lambda: RiskGate(
             store=store,
-            broker=build_broker(config),
+            broker=build_broker(config, _QUESTIONS_A_MINUTE),
             market_data=_market_data(config),
             notifier=ConsoleNotifier(),
             desk=config.desk,
             limits=settings.limits(),
             sectors=sector_table() | settings.sectors,
+            halt_switch=switch,
             execution=settings.entry_policy(),
             scored=config.symbols if settings.act_on_scores else None,
             forecast=ExpectedVolatility(store),
             now=_last_instant(config),
             sleep=time.sleep,
+            desk_epoch=config.desk_epoch,
         )
     )
 
@@ -218,7 +239,7 @@ def build_recorder(config: DeskConfig) -> Recorder:
     evaluator = Evaluator(store, ReadinessPolicy())
     return Recorder(
         store=store,
-        broker=build_broker(config),
+        broker=build_broker(config, _QUESTIONS_A_MINUTE),
         cache=NoCache() if config.redis_url is None else RedisCache(config.redis_url),
         evaluate=lambda now: to_json(evaluator(now)),
         monotonic=time.monotonic,
@@ -248,6 +269,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
     """Market data with its streams and links."""
     from actors.market_data import MarketDataHub
     from actors.position_monitor import monitor_name
+    from actors.reconciler import Reconciler
     from cluster.launch import create_monitor
     from cluster.remote_ports import (
         RemoteActor,
@@ -259,6 +281,8 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
     )
     from greenlight.adapters.alpaca_data import AlpacaStreams
 
+    store, data = build_store(config), _market_data(config)
+    broker = build_broker(config, _QUESTIONS_A_MINUTE)
     settings = _settings(config)
     is_lockstep = config.control_url is not None
     clock: Any = EventClock(_last_instant(config)) if config.is_replay else SystemClock()
@@ -266,8 +290,8 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
     symbols = _universe(config, store)
     return MarketDataHub(
         store=store,
-        broker=build_broker(config),
-        market_data=_market_data(config),
+        broker=broker,
+        market_data=data,
         streams=AlpacaStreams(
             data_url=config.data_stream_url,
             trade_url=config.trade_stream_url,
@@ -288,6 +312,15 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         symbols=symbols,
         limits=settings.limits(),
         acts_on_scores=settings.act_on_scores,
+        reconciler=Reconciler(
+            store=store,
+            broker=broker,
+            market_data=data,
+            notifier=ConsoleNotifier(),
+            desk=config.desk,
+            sleep=time.sleep,
+            desk_epoch=config.desk_epoch,
+        ),
         is_lockstep=is_lockstep,
         every_minute=config.wants_minutes,
         now=clock.now,

@@ -269,9 +269,35 @@ class Store(Protocol):
         """The last run that started."""
         ...
 
+    def first_run(self) -> Run | None:
+        """The first run of the latest run's account: where its ledger of cash begins."""
+        ...
+
     # -- fencing
-    def take_epoch(self, holder: str) -> int:
-        """Become the one `holder` of a new, higher epoch; earlier ones are fenced."""
+    def take_desk(self) -> int:
+        """Become the one desk of this store: a new epoch of the desk.
+
+        Every holder of an epoch is fenced with it, so that nothing that an
+        earlier desk still runs can record an intent.
+        """
+        ...
+
+    def desk_epoch(self) -> int:
+        """The current epoch of the desk; 0 before the first."""
+        ...
+
+    def take_epoch(self, holder: str, desk_epoch: int | None = None) -> int:
+        """Become the one `holder` of a new, higher epoch; earlier ones are fenced.
+
+        Raises
+        ------
+        FencedError
+            `desk_epoch` is given and no longer current: another desk has taken over.
+        """
+        ...
+
+    def epoch(self, holder: str) -> int:
+        """The current epoch of a holder; 0 before the first."""
         ...
 
     # -- decisions and orders

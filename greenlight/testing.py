@@ -184,6 +184,7 @@ class FakeStore:
         self._lock = threading.RLock()
         self._runs: dict[str, Run] = {}
         self._epochs: dict[str, int] = {}
+        self._desk_epoch = 0
         self._chain: list[ChainedDecision] = []
         self._decided: dict[str, Decision] = {}
         self._orders: dict[str, OrderRecord] = {}
@@ -216,13 +217,40 @@ class FakeStore:
         with self._turn():
             return next(reversed(self._runs.values()), None)
 
+    def first_run(self) -> Run | None:
+        """The first run of the latest run's account."""
+        with self._turn():
+            return self._first_run()
+
     # -- fencing
 
-    def take_epoch(self, holder: str) -> int:
-        """A new epoch, one higher than the holder's last, counted from 1."""
+    def take_desk(self) -> int:
+        """A new epoch of the desk; every holder is fenced."""
         with self._turn():
+            self._epochs = {holder: epoch + 1 for holder, epoch in self._epochs.items()}
+            self._desk_epoch += 1
+            return self._desk_epoch
+
+    def desk_epoch(self) -> int:
+        """The current epoch of the desk; 0 before the first."""
+        with self._turn():
+            return self._desk_epoch
+
+    def take_epoch(self, holder: str, desk_epoch: int | None = None) -> int:
+        """A new epoch, one higher than the holder's last, counted from 1.
+
+        Raises `FencedError` for a stale epoch of the desk.
+        """
+        with self._turn():
+            if desk_epoch not in (None, self._desk_epoch):
+                raise FencedError(f"the desk's epoch {desk_epoch} is stale: {self._desk_epoch}")
             self._epochs[holder] = self._epochs.get(holder, 0) + 1
             return self._epochs[holder]
+
+    def epoch(self, holder: str) -> int:
+        """The current epoch of a holder; 0 before the first."""
+        with self._turn():
+            return self._epochs.get(holder, 0)
 
     # -- decisions and orders
 
@@ -265,16 +293,16 @@ class FakeStore:
             record = self._orders.get(client_order_id)
             if record is None:
                 raise LookupError(f"no intent {client_order_id} was recorded")
-            status, reason = ledger.outcome_status(record.status, record.filled_qty, outcome)
-            changed = replace(record, status=status, reason=reason or record.reason, updated_at=at)
-            if isinstance(outcome, Accepted):
-                filled = max(record.filled_qty, outcome.order.filled_qty)
-                order_id = record.order_id or outcome.order.order_id
-                changed = replace(changed, order_id=order_id, filled_qty=filled)
-                legs = [self._leg(record, leg, at) for leg in outcome.order.legs]
-                for leg in legs:
-                    self._put(leg)
-            self._put(changed)
+            if not isinstance(outcome, Accepted):
+                status, reason = ledger.outcome_status(record.status, record.filled_qty, outcome)
+                self._put(replace(record, status=status, reason=reason, updated_at=at))
+                return
+            order = outcome.order
+            named = replace(record, order_id=record.order_id or order.order_id)
+            changed = self._reported(named, order.status, order.filled_qty, at)
+            legs = [self._leg(record, leg, at) for leg in order.legs]
+            for leg in (*legs, changed):
+                self._put(leg)
 
     def record_order_status(
         self, order_id: str, status: OrderStatus, filled_qty: int, at: datetime
@@ -283,7 +311,7 @@ class FakeStore:
         with self._turn():
             if order_id in self._names:
                 record = self._orders[self._names[order_id]]
-                self._put(_reported(record, status, filled_qty, at))
+                self._put(self._reported(record, status, filled_qty, at))
 
     def order(self, client_order_id: str) -> OrderRecord | None:
         """One of our orders."""
@@ -445,11 +473,9 @@ class FakeStore:
     def cash(self) -> Decimal | None:
         """Start cash of the account's first run, plus fills and dividends since, less fees."""
         with self._turn():
-            latest = next(reversed(self._runs.values()), None)
-            if latest is None:
+            first = self._first_run()
+            if first is None:
                 return None
-            number = latest.account_number
-            first = next(r for r in self._runs.values() if r.account_number == number)
             cash = first.start_cash_usd
             for booked in self._fills.values():
                 fill = booked.fill
@@ -659,6 +685,13 @@ class FakeStore:
             raise StoreUnavailable("the store was taken away")
         return self._lock
 
+    def _first_run(self) -> Run | None:
+        latest = next(reversed(self._runs.values()), None)
+        if latest is None:
+            return None
+        number = latest.account_number
+        return next(r for r in self._runs.values() if r.account_number == number)
+
     def _append(self, decision: Decision) -> bool:
         if decision.decision_id in self._decided:
             return False
@@ -691,9 +724,16 @@ class FakeStore:
 
     def _leg(self, parent: OrderRecord, leg: BrokerOrder, at: datetime) -> OrderRecord:
         name = self._names.get(leg.order_id)
-        if name is None:
-            return ledger.leg_record(parent, leg, at)
-        return _reported(self._orders[name], leg.status, leg.filled_qty, at)
+        record = ledger.leg_record(parent, leg, at) if name is None else self._orders[name]
+        return self._reported(record, leg.status, leg.filled_qty, at)
+
+    def _reported(
+        self, record: OrderRecord, status: OrderStatus, filled_qty: int, at: datetime
+    ) -> OrderRecord:
+        own = (cum_qty for order_id, cum_qty in self._fills if order_id == record.order_id)
+        booked = max(own, default=0)
+        status, filled = ledger.taken_report(record, status, filled_qty, booked)
+        return replace(record, status=status, filled_qty=filled, updated_at=at)
 
     def _order_of_fill(self, fill: Execution) -> OrderRecord | None:
         name = self._names.get(fill.order_id, fill.client_order_id)
@@ -716,18 +756,6 @@ class FakeStore:
         )
         self._trades.append(trade)
         return trade
-
-
-def _reported(
-    record: OrderRecord, status: OrderStatus, filled_qty: int, at: datetime
-) -> OrderRecord:
-    filled = max(record.filled_qty, filled_qty)
-    return replace(
-        record,
-        status=ledger.reported_status(record.status, filled, status),
-        filled_qty=filled,
-        updated_at=at,
-    )
 
 
 def _is_in_force(halt: Halt, now: datetime) -> bool:

@@ -535,6 +535,7 @@ class FakeStreams:
         """Deliver nothing any more."""
         with self._changed:
             self.is_stopped = True
+            self._sink = None
             self._changed.notify_all()
 
     def push(self, *events: StreamEvent, timeout_s: float = 10.0) -> None:
@@ -546,7 +547,7 @@ class FakeStreams:
             Nobody started them in time.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._sink is not None, timeout_s):
+            if not self._changed.wait_for(self._is_settled, timeout_s):
                 raise TimeoutError("nobody started the streams")
             sink = self._sink
         if sink is not None and not self.is_stopped:
@@ -567,6 +568,9 @@ class FakeStreams:
             found = self._find(seq)
         assert found is not None
         return found
+
+    def _is_settled(self) -> bool:
+        return self._sink is not None or self.is_stopped
 
     def _find(self, seq: int) -> StepReady | None:
         return next((step for step in self.acknowledged if step.seq == seq), None)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from actors.reconciler import RECONCILED, Reconciler
 from greenlight.domain.audit import Decision, DecisionKind, Verdict
 from greenlight.domain.market import Quote
 from greenlight.domain.orders import (
@@ -22,9 +23,9 @@ from greenlight.domain.orders import (
     TimeInForce,
 )
 from greenlight.domain.signals import Signal
-from greenlight.ports import Run, TradeUpdate
+from greenlight.ports import MarketData, Run, TradeUpdate
 from greenlight.testing import FakeCache, FakeClock, FakeNotifier, FakeStore
-from greenlight.testing_broker import FakeBroker
+from greenlight.testing_broker import FakeBroker, FakeMarketData
 
 DESK = "t"
 T0 = datetime(2013, 10, 7, 14, 30, tzinfo=UTC)
@@ -83,6 +84,33 @@ class Surroundings:
                 start_cash_usd=Decimal(100_000),
                 fingerprint="f" * 64,
             )
+        )
+
+        self.note_reconciled()
+
+    def note_reconciled(self, reason: str = RECONCILED, at: datetime = T0) -> None:
+        """Store how the last comparison with the broker went."""
+        row = Decision(
+            decision_id=f"reconciled-{at:%H%M%S}-{reason}",
+            at=at,
+            kind=DecisionKind.RECONCILE,
+            verdict=Verdict.TAKEN,
+            symbol=None,
+            strategy=None,
+            reason=reason,
+            figures={},
+        )
+        self.store.record_decision(row)
+
+    def reconciler(self, data: MarketData | None = None) -> Reconciler:
+        """A reconciler of these surroundings."""
+        return Reconciler(
+            store=self.store,
+            broker=self.broker,
+            market_data=data or FakeMarketData(),
+            notifier=self.notifier,
+            desk=DESK,
+            sleep=self.sleep,
         )
 
     def sleep(self, seconds: float) -> None:
@@ -166,6 +194,10 @@ class Surroundings:
         return outcome.order.order_id
 
     def decisions(self, kind: DecisionKind | None = None) -> list[Decision]:
-        """Stored decisions in the chain's order."""
+        """Stored decisions in the chain's order; without a kind, all but corrections."""
         rows = (row.decision for row in self.store.decisions(limit=None))
-        return [d for d in rows if kind in (None, d.kind)]
+        return [
+            d
+            for d in rows
+            if (d.kind is not DecisionKind.RECONCILE if kind is None else d.kind is kind)
+        ]

@@ -109,6 +109,9 @@ class LocalMonitors:
     ) -> WatchBand | None:
         return self._monitor(symbol, "on_split", now).on_split(ex_date, ratio, now)
 
+    def leave(self, symbol: str, quote: Quote | None, now: datetime) -> WatchBand | None:
+        return self._monitor(symbol, "leave", now).leave(quote, now)
+
     def check(self, symbol: str, now: datetime) -> WatchBand | None:
         return self._monitor(symbol, "check", now).check(now)
 
@@ -237,6 +240,7 @@ class Rig:
             desk=DESK,
             symbols=("AAPL",),
             limits=RiskLimits(),
+            reconciler=self.around.reconciler(self.data),
             is_lockstep=self._is_lockstep,
             every_minute=self._every_minute,
             now=self.around.clock.now,

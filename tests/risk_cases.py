@@ -99,6 +99,7 @@ def state(**changes: object) -> DeskState:
         entries={},
         recent_entries=(),
         halts=(),
+        reconciled=True,
         returns={symbol: returns(symbol) for symbol in ("AAPL", "A", "B", "C", "D", "E", "X", "Y")},
         sectors={"AAPL": "Information Technology"},
         winners_in_a_row=0,

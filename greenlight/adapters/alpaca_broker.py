@@ -21,6 +21,7 @@ from alpaca.common.exceptions import APIError
 from alpaca.common.rest import RESTClient
 from requests.adapters import HTTPAdapter
 
+from greenlight.adapters.rate_limit import Pace, no_pace
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.market import eastern_midnight
 from greenlight.domain.orders import (
@@ -207,14 +208,26 @@ class AlpacaBroker:
         Credentials.
     deadline_s : float
         Longest wait for the connection and for the next byte, each.
+    pace : Pace
+        Called before every request.
     """
 
-    def __init__(self, *, base_url: str, key_id: str, secret_key: str, deadline_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        key_id: str,
+        secret_key: str,
+        deadline_s: float,
+        pace: Pace = no_pace,
+    ) -> None:
+        self._pace = pace
         self._client = DeadlineClient(
             base_url=base_url, key_id=key_id, secret_key=secret_key, deadline_s=deadline_s
         )
 
     def _ask(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
+        self._pace(False)
         try:
             return self._client.get(path, dict(params or {}))
         except APIError as error:
@@ -244,6 +257,7 @@ class AlpacaBroker:
     # -- commands
     def submit(self, intent: OrderIntent) -> Outcome:
         """Send the intent once; see `Broker.submit`."""
+        self._pace(True)
         try:
             if intent.replaces is not None:
                 raw: Any = self._client.patch(f"/orders/{intent.replaces}", _replace_body(intent))
@@ -272,6 +286,7 @@ class AlpacaBroker:
 
     def cancel(self, order_id: str) -> Outcome | None:
         """Ask to cancel; see `Broker.cancel`."""
+        self._pace(True)
         try:
             self._client.delete(f"/orders/{order_id}")
             return None

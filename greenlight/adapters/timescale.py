@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -33,6 +34,7 @@ from greenlight.domain.costs import fill_cost
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.orders import (
+    TERMINAL,
     Accepted,
     BrokerOrder,
     Execution,
@@ -62,6 +64,8 @@ __all__ = ["TimescaleStore", "migrate"]
 
 _FENCED: Final = "GL001"
 """SQLSTATE of `require_epoch` for a stale epoch."""
+_DESK: Final = "(desk)"
+"""Holder of the desk's own epoch; no actor has this name."""
 
 
 class TimescaleStore:
@@ -126,11 +130,48 @@ class TimescaleStore:
         found = self._read("latest_run")
         return rows.run_of(found[0]) if found else None
 
+    def first_run(self) -> Run | None:
+        """The first run of the latest run's account, by the order of starting."""
+        found = self._read("first_run")
+        return rows.run_of(found[0]) if found else None
+
     # -- fencing
 
-    def take_epoch(self, holder: str) -> int:
-        """A new epoch, one higher than the holder's last, counted from 1."""
-        return int(self._read("take_epoch", holder=holder)[0][0])
+    def take_desk(self) -> int:
+        """A new epoch of the desk; every holder is fenced."""
+        with self._transaction() as connection:
+            # The desk's row first, as everybody who takes an epoch locks it first.
+            row = self._one(connection, "take_epoch", holder=_DESK)
+            self._run(connection, "fence_holders", {"desk": _DESK})
+            assert row is not None
+            return int(row[0])
+
+    def desk_epoch(self) -> int:
+        """The current epoch of the desk; 0 before the first."""
+        return self.epoch(_DESK)
+
+    def take_epoch(self, holder: str, desk_epoch: int | None = None) -> int:
+        """A new epoch, one higher than the holder's last, counted from 1.
+
+        Raises
+        ------
+        FencedError
+            The desk's epoch is stale.
+        """
+        with self._transaction() as connection:
+            if desk_epoch is not None:
+                desk = self._one(connection, "share_epoch", holder=_DESK)
+                current = 0 if desk is None else int(desk[0])
+                if desk_epoch != current:
+                    raise FencedError(f"the desk's epoch {desk_epoch} is stale: {current}")
+            row = self._one(connection, "take_epoch", holder=holder)
+            assert row is not None
+            return int(row[0])
+
+    def epoch(self, holder: str) -> int:
+        """The current epoch of a holder; 0 before the first."""
+        found = self._read("epoch", holder=holder)
+        return int(found[0][0]) if found else 0
 
     # -- decisions and orders
 
@@ -181,17 +222,17 @@ class TimescaleStore:
             if row is None:
                 raise LookupError(f"no intent {client_order_id} was recorded")
             record = rows.order_of(row)
-            status, reason = ledger.outcome_status(record.status, record.filled_qty, outcome)
-            order_id, filled_qty = record.order_id, record.filled_qty
-            if isinstance(outcome, Accepted):
-                order_id = outcome.order.order_id
-                filled_qty = max(filled_qty, outcome.order.filled_qty)
-            self._update_order(
-                connection, client_order_id, order_id, status, filled_qty, reason, at
-            )
-            if isinstance(outcome, Accepted):
-                for leg in outcome.order.legs:
-                    self._record_leg(connection, record, leg, at)
+            if not isinstance(outcome, Accepted):
+                status, reason = ledger.outcome_status(record.status, record.filled_qty, outcome)
+                self._update_order(
+                    connection, client_order_id, None, status, record.filled_qty, reason, at
+                )
+                return
+            order = outcome.order
+            named = replace(record, order_id=record.order_id or order.order_id)
+            self._report(connection, named, order.status, order.filled_qty, at)
+            for leg in order.legs:
+                self._record_leg(connection, record, leg, at)
 
     def record_order_status(
         self, order_id: str, status: OrderStatus, filled_qty: int, at: datetime
@@ -556,8 +597,11 @@ class TimescaleStore:
         filled_qty: int,
         at: datetime,
     ) -> None:
-        filled = max(record.filled_qty, filled_qty)
-        status = ledger.reported_status(record.status, filled, status)
+        booked = 0
+        if status in TERMINAL and filled_qty > 0:
+            row = self._one(connection, "booked_qty", order_id=record.order_id)
+            booked = 0 if row is None else int(row[0])
+        status, filled = ledger.taken_report(record, status, filled_qty, booked)
         name = record.intent.client_order_id
         self._update_order(connection, name, record.order_id, status, filled, None, at)
 
@@ -572,8 +616,7 @@ class TimescaleStore:
             "filled_qty": record.filled_qty,
             "updated_at": at,
         }
-        if self._run(connection, "upsert_leg", values).rowcount == 1:
-            return
+        self._run(connection, "upsert_leg", values)
         row = self._one(connection, "lock_broker_order", order_id=leg.order_id)
         if row is not None:
             self._report(connection, rows.order_of(row), leg.status, leg.filled_qty, at)

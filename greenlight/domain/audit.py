@@ -47,6 +47,8 @@ class DecisionKind(StrEnum):
     ADOPT = "adopt"
     DATA = "data"
     """Input that was refused."""
+    RECONCILE = "reconcile"
+    """What had to be corrected so that the ledger and the broker agree, and whether they do."""
 
 
 class Verdict(StrEnum):
@@ -124,8 +126,16 @@ def first_broken(rows: Iterable[ChainedDecision]) -> ChainedDecision | None:
 
 
 def decisions_digest(decisions: Iterable[Decision]) -> str:
-    """SHA-256 of all decisions in the order of time and id, whatever order they were stored in."""
-    lines = sorted((instant_text(d.at), d.decision_id, canonical(d)) for d in decisions)
+    """SHA-256 of all decisions in the order of time and id, whatever order they were stored in.
+
+    Corrections are left out: they repair what a crash or a lost message left, and
+    a run that was disturbed decides the same as one that was not.
+    """
+    lines = sorted(
+        (instant_text(d.at), d.decision_id, canonical(d))
+        for d in decisions
+        if d.kind is not DecisionKind.RECONCILE
+    )
     return hashlib.sha256("\n".join(line for _, _, line in lines).encode()).hexdigest()
 
 

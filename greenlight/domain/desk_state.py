@@ -90,8 +90,9 @@ class DeskState:
     than it would be: without `forecast_vol_ann` or `recent_vol_ann` the size is
     not scaled by volatility, and `winners_in_a_row` counts from 0.
 
-    `entries` are the symbols with an entry order that is not finished, and what
-    it may still cost in US dollars. `loss_base_usd` is the equity that the
+    `reconciled` is True where the ledger and the broker agreed when they were last
+    compared, else why not. `entries` are the symbols with an entry order that is
+    not finished, and what it may still cost in US dollars. `loss_base_usd` is the equity that the
     day's loss counts from, `high_usd` the highest of the last 30 days (see
     `halts`). `recent_entries` are the instants at which entries of the last
     hour were decided. `returns` has the daily returns by day of the signal's
@@ -111,6 +112,7 @@ class DeskState:
     entries: Mapping[str, Decimal]
     recent_entries: Sequence[datetime] | None
     halts: Sequence[str]
+    reconciled: bool | Unavailable
     returns: Mapping[str, Mapping[date, float] | Unavailable]
     sectors: Mapping[str, str]
     winners_in_a_row: int

@@ -17,23 +17,32 @@ from decimal import Decimal, InvalidOperation
 from greenlight.domain.audit import Decision, DecisionKind, Verdict, instant_text
 from greenlight.domain.market import Bar
 from greenlight.domain.orders import (
-    Accepted,
+    TERMINAL,
     BrokerOrder,
     Denied,
     OrderIntent,
     OrderKind,
     OrderRecord,
     OrderStatus,
-    Outcome,
     Rejected,
     Role,
     TimeInForce,
+    Unresolved,
     decision_id,
     next_status,
 )
 from greenlight.domain.positions import ExitPlan, ExitReason
 
 MANUAL = str(ExitReason.MANUAL)
+BY_HAND = "manual"
+"""Kind of a halt that a person asked for: what stands before the colon of its reason."""
+FLATTEN = "flatten"
+"""Kind of a halt during which every position is left, and every entry's rest cancelled."""
+
+
+def is_flatten(halt_reason: str) -> bool:
+    """Whether a halt asks for every position to be left."""
+    return halt_reason.partition(":")[0] == FLATTEN
 
 
 def exit_plan(decision: Decision) -> ExitPlan:
@@ -90,13 +99,29 @@ def reported_status(current: OrderStatus, filled_qty: int, reported: OrderStatus
     return next_status(current, reported)
 
 
+def taken_report(
+    record: OrderRecord, status: OrderStatus, filled_qty: int, booked_qty: int
+) -> tuple[OrderStatus, int]:
+    """Status and filled quantity of an order after the broker reported both.
+
+    A report that ends an order ahead of its fills is not taken in yet: until
+    they are booked the shares are in no position, and
+    only the open order shows that they count against the limits. `booked_qty` is
+    the highest cumulative quantity among the order's booked fills. A replacement
+    starts with what its predecessors filled, so only its own last fill tells.
+    """
+    is_end = status in TERMINAL if record.intent.replaces is None else status is OrderStatus.FILLED
+    if is_end and filled_qty > booked_qty:
+        status, filled_qty = OrderStatus.WORKING, booked_qty
+        return reported_status(record.status, booked_qty, status), record.filled_qty
+    filled = max(record.filled_qty, filled_qty)
+    return reported_status(record.status, filled, status), filled
+
+
 def outcome_status(
-    current: OrderStatus, filled_qty: int, outcome: Outcome
-) -> tuple[OrderStatus, str | None]:
-    """The status and the reason after sending; the reason is None where accepted."""
-    if isinstance(outcome, Accepted):
-        filled = max(filled_qty, outcome.order.filled_qty)
-        return reported_status(current, filled, outcome.order.status), None
+    current: OrderStatus, filled_qty: int, outcome: Rejected | Denied | Unresolved
+) -> tuple[OrderStatus, str]:
+    """The status and the reason after sending that was not accepted."""
     if isinstance(outcome, Rejected):
         reason = f"{outcome.http_status} {outcome.code}: {outcome.message}"
         return next_status(current, OrderStatus.REFUSED), reason
@@ -120,7 +145,8 @@ def filled_status(current: OrderStatus, qty: int, filled_qty: int) -> OrderStatu
 def leg_record(parent: OrderRecord, leg: BrokerOrder, at: datetime) -> OrderRecord:
     """Our record of a leg that the broker made of a protective order.
 
-    It protects under the parent's decision, attempt, holder and epoch.
+    It protects under the parent's decision, attempt, holder and epoch. What the
+    broker says of it is taken in by `taken_report`.
     """
     intent = OrderIntent(
         client_order_id=leg.client_order_id,
@@ -142,8 +168,8 @@ def leg_record(parent: OrderRecord, leg: BrokerOrder, at: datetime) -> OrderReco
     return OrderRecord(
         intent=intent,
         order_id=leg.order_id,
-        status=leg.status,
-        filled_qty=leg.filled_qty,
+        status=OrderStatus.INTENDED,
+        filled_qty=0,
         reason=None,
         updated_at=at,
     )

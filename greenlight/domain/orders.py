@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Decimal
@@ -219,6 +219,22 @@ class BrokerOrder:
     def is_live(self) -> bool:
         """Whether it can still fill."""
         return self.status not in TERMINAL
+
+
+def parents(sells: Iterable[BrokerOrder]) -> list[BrokerOrder]:
+    """The orders that reserve shares: an OCO pair counts once, by its limit."""
+    found = list(sells)
+    legs = {leg.order_id for order in found for leg in order.legs}
+    return [order for order in found if order.order_id not in legs]
+
+
+def covered_qty(sells: Iterable[BrokerOrder]) -> int:
+    """Shares that live sell stops at the broker protect, each pair by its stop."""
+    found = list(sells)
+    stops = {o.order_id: o for o in found if o.stop_price is not None and o.is_live}
+    for order in found:
+        stops |= {g.order_id: g for g in order.legs if g.stop_price is not None and g.is_live}
+    return sum(stop.remaining for stop in stops.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,18 @@ def _not_halted(_: Signal, state: DeskState, __: RiskLimits, ___: Sized | None) 
     )
 
 
+def _reconciled(_: Signal, state: DeskState, __: RiskLimits, ___: Sized | None) -> RuleResult:
+    found = state.reconciled
+    return RuleResult(
+        rule="reconciled",
+        is_passed=found is True,
+        value=found is True,
+        limit=True,
+        unit="bool",
+        note=found.reason if isinstance(found, Unavailable) else None,
+    )
+
+
 def _session_open(_: Signal, state: DeskState, __: RiskLimits, ___: Sized | None) -> RuleResult:
     is_open = state.session is not None and state.session.open <= state.now < state.session.close
     return RuleResult(
@@ -309,6 +321,7 @@ def _hour_rate(_: Signal, state: DeskState, limits: RiskLimits, __: Sized | None
 
 CHAIN: Final[tuple[_Rule, ...]] = (
     _not_halted,
+    _reconciled,
     _session_open,
     _fresh_quote,
     _tight_spread,

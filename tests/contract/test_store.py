@@ -56,6 +56,18 @@ def test_latest_run_when_a_replay_clock_went_back_then_the_last_to_start(store: 
     assert store.latest_run() == run("r2", at=minute(0))
 
 
+def test_first_run_when_accounts_changed_then_the_first_of_the_latest_account(
+    store: Store,
+) -> None:
+    assert store.first_run() is None
+    other = replace(run("r1", at=minute(0)), account_number="other")
+    store.start_run(other)
+    assert store.first_run() == other
+    store.start_run(run("r2", at=minute(1)))
+    store.start_run(run("r3", at=minute(2)))
+    assert store.first_run() == run("r2", at=minute(1))
+
+
 def test_start_run_when_repeated_then_left_as_it_was(store: Store) -> None:
     store.start_run(run("r1", cash="100000"))
     store.start_run(run("r1", cash="5"))
@@ -64,6 +76,23 @@ def test_start_run_when_repeated_then_left_as_it_was(store: Store) -> None:
 
 def test_take_epoch_when_taken_again_then_one_higher_for_each_holder(store: Store) -> None:
     assert [store.take_epoch("desk"), store.take_epoch("desk"), store.take_epoch("m")] == [1, 2, 1]
+    assert [store.epoch("desk"), store.epoch("m"), store.epoch("nobody")] == [2, 1, 0]
+
+
+def test_take_desk_when_a_second_desk_starts_then_the_first_is_fenced_and_stays_so(
+    store: Store,
+) -> None:
+    first = store.take_desk()
+    assert (first, store.desk_epoch()) == (1, 1)
+    assert store.take_epoch("desk", first) == 1
+    second = store.take_desk()
+    assert (second, store.desk_epoch()) == (2, 2)
+    with pytest.raises(FencedError):
+        store.record_intent(intent(epoch=1), decision())
+    with pytest.raises(FencedError):
+        store.take_epoch("desk", first)
+    epoch = store.take_epoch("desk", second)
+    assert store.record_intent(intent(epoch=epoch), decision())
 
 
 def test_record_intent_when_epoch_is_old_then_fenced_and_nothing_written(store: Store) -> None:
@@ -247,6 +276,35 @@ def test_record_outcome_when_unresolved_is_found_later_then_working(store: Store
     record = store.order("gl-entry")
     assert record is not None
     assert (record.status, record.order_id) == (OrderStatus.WORKING, "o-entry")
+
+
+@pytest.mark.parametrize("status", [OrderStatus.FILLED, OrderStatus.CANCELED])
+def test_record_order_status_when_it_ends_ahead_of_its_fills_then_open_until_they_are_booked(
+    store: Store, status: OrderStatus
+) -> None:
+    send_entry(store)
+    store.book_fill(fill(qty=4), FREE)
+    filled = 10 if status is OrderStatus.FILLED else 6
+    store.record_order_status("o-entry", status, filled, minute(1))
+    (record,) = store.open_orders()
+    assert (record.status, record.filled_qty) == (OrderStatus.PARTIALLY_FILLED, 4)
+    store.book_fill(fill(qty=filled - 4, cum_qty=filled), FREE)
+    store.record_order_status("o-entry", status, filled, minute(1))
+    found = store.order("gl-entry")
+    assert found is not None
+    assert (found.status, found.filled_qty) == (status, filled)
+
+
+def test_record_outcome_when_found_filled_before_its_fill_is_booked_then_still_open(
+    store: Store,
+) -> None:
+    store.take_epoch("desk")
+    store.record_intent(intent(), decision())
+    order = replace(broker_order(), status=OrderStatus.FILLED, filled_qty=10)
+    store.record_outcome("gl-entry", Accepted(order=order), minute(1))
+    assert [r.status for r in store.open_orders()] == [OrderStatus.WORKING]
+    store.book_fill(fill(qty=10), FREE)
+    assert store.open_orders() == []
 
 
 def test_record_outcome_when_answer_is_older_than_a_fill_then_not_back(store: Store) -> None:

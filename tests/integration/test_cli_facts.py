@@ -180,6 +180,31 @@ def test_resume_when_halted_then_lifted_with_a_row_and_told(run: CliRunner, home
         store.close()
 
 
+def test_halt_and_flatten_when_asked_then_halts_stand_until_resume(
+    run: CliRunner, home: Path
+) -> None:
+    desk = DeskFile.read(home)
+    assert desk is not None
+    store = TimescaleStore(desk.database_url)
+    try:
+        assert run.invoke(APP, ["halt", "--reason", "fire  drill"]).exit_code == 0
+        said_no = run.invoke(APP, ["flatten"], input="n\n")
+        assert said_no.exit_code == 1
+        now = datetime(2030, 1, 1, tzinfo=UTC)
+        assert [h.reason for h in store.halts_in_force(now)] == ["manual: fire drill"]
+        done = run.invoke(APP, ["flatten", "--reason", "enough", "--yes", "--json"])
+        assert json.loads(done.stdout)["symbols"] == [p.symbol for p in store.open_positions()]
+        (home / "HALT").write_text("file")
+        assert [h.reason for h in store.halts_in_force(now)][1:] == ["flatten: enough"]
+        lifted = run.invoke(APP, ["resume", "--reason", "over"])
+        assert "HALT is still there" in lifted.stdout.replace("\n", " ")
+        assert store.halts_in_force(now) == []
+    finally:
+        (home / "HALT").unlink(missing_ok=True)
+        store.resume(at=datetime(2030, 1, 1, tzinfo=UTC), reason="clean up")
+        store.close()
+
+
 def test_volatility_when_forecast_and_scored_then_each_symbol_and_the_losses(
     run: CliRunner, home: Path
 ) -> None:

@@ -17,6 +17,14 @@ SELECT run_id, started_at, account_kind, account_number, source, is_synthetic,
        start_cash_usd, fingerprint
 FROM runs ORDER BY seq DESC LIMIT 1;
 
+-- name: first_run
+-- The first run of the account that the latest run trades on.
+SELECT run_id, started_at, account_kind, account_number, source, is_synthetic,
+       start_cash_usd, fingerprint
+FROM runs
+WHERE account_number = (SELECT account_number FROM runs ORDER BY seq DESC LIMIT 1)
+ORDER BY seq LIMIT 1;
+
 -- fencing ---------------------------------------------------------------------
 
 -- name: take_epoch
@@ -24,6 +32,18 @@ FROM runs ORDER BY seq DESC LIMIT 1;
 INSERT INTO epochs (holder, epoch) VALUES (%(holder)s, 1)
 ON CONFLICT (holder) DO UPDATE SET epoch = epochs.epoch + 1
 RETURNING epoch;
+
+-- name: share_epoch
+-- The current epoch of a holder, which stays so until this transaction ends.
+SELECT epoch FROM epochs WHERE holder = %(holder)s FOR SHARE;
+
+-- name: fence_holders
+-- No holder's epoch is current any more.
+UPDATE epochs SET epoch = epoch + 1 WHERE holder <> %(desk)s;
+
+-- name: epoch
+-- The current epoch of a holder.
+SELECT epoch FROM epochs WHERE holder = %(holder)s;
 
 -- decisions -------------------------------------------------------------------
 
@@ -115,6 +135,10 @@ SELECT pg_advisory_xact_lock(hashtextextended('greenlight position ' || %(symbol
 -- name: has_fill
 -- Whether a fill is booked.
 SELECT 1 FROM fills WHERE order_id = %(order_id)s AND cum_qty = %(cum_qty)s;
+
+-- name: booked_qty
+-- The highest cumulative quantity among the booked fills of an order.
+SELECT coalesce(max(cum_qty), 0) FROM fills WHERE order_id = %(order_id)s;
 
 -- name: insert_fill
 -- One fill, attributed to the position it changed.

@@ -20,6 +20,7 @@ from greenlight.ports import (
     TradeStreamOpened,
     TradeUpdate,
 )
+from greenlight.testing_broker import FakeStreams
 from tests.actor_cases import EXIT_BY, T0, later, quote
 from tests.hub_rig import CLOSE, Rig, assert_booked_and_covered, fill_entry, minute_bar, pairs
 
@@ -177,6 +178,7 @@ def test_take_fill_when_it_comes_three_times_then_booked_once(start: Start) -> N
 
 def test_take_update_when_an_entry_rests_then_its_monitor_is_prepared(start: Start) -> None:
     rig = start()
+    rig.step(at=later(30))
     filled = fill_entry(rig)[-1]
     rests = replace(filled, fill=None, order=replace(filled.order, status=OrderStatus.WORKING))
     sells = replace(rests, order=replace(rests.order, side=Side.SELL))
@@ -574,6 +576,42 @@ def test_real_time_when_strategist_hangs_then_exits_still_go(start: Start) -> No
     rig.push(quote(94.0, at=later(62)))
     assert left.wait(10)
     assert rig.strategist.minutes == []
+
+
+def test_flatten_when_asked_then_every_position_is_left_whoever_else_is_dead(
+    start: Start,
+) -> None:
+    rig = start()
+    rig.strategist.failures = 10**6
+    rig.around.cache.up = False
+    rig.push(*fill_entry(rig))
+    rig.step(quote(100.0, at=later(1)), at=later(1))
+    assert rig.monitors.of("leave") == []
+    rig.store.halt(at=later(2), until=None, reason="flatten: enough")
+    rig.step(quote(100.0, at=later(3)), at=later(3))
+    assert rig.monitors.of("leave") == ["AAPL"]
+    (order,) = rig.broker.live("AAPL", Side.SELL)
+    assert order.limit_price == Decimal("99.80")
+    assert rig.gate.sweeps[-1] == later(3)
+
+
+def test_flatten_when_asked_for_then_a_restarted_hub_goes_on_with_it(start: Start) -> None:
+    rig = start()
+    rig.push(*fill_entry(rig))
+    rig.store.halt(at=later(0), until=None, reason="flatten: enough")
+    rig.hub.stop()
+    rig.streams = FakeStreams()
+    rig.start()
+    rig.step(quote(100.0, at=later(2)), at=later(2))
+    assert rig.monitors.of("leave") == ["AAPL"]
+
+
+def test_flatten_when_a_halt_is_only_a_halt_then_positions_stay(start: Start) -> None:
+    rig = start()
+    rig.push(*fill_entry(rig))
+    rig.store.halt(at=later(0), until=None, reason="manual: flatten: not yet")
+    rig.step(quote(100.0, at=later(2)), at=later(2))
+    assert rig.monitors.of("leave") == []
 
 
 def test_take_bars_when_one_cannot_be_true_then_refused_with_a_row_and_handed_to_nobody(

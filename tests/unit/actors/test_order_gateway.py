@@ -23,7 +23,7 @@ from greenlight.domain.orders import (
     TimeInForce,
     Unresolved,
 )
-from greenlight.ports import StoreUnavailable
+from greenlight.ports import FencedError, StoreUnavailable
 from tests.actor_cases import DESK, EXIT_BY, T0, Surroundings, later
 
 NAME = "gl-t-d1-entry-1"
@@ -268,6 +268,61 @@ def test_cancel_when_broker_does_not_confirm_then_none_and_order_stays_open(
     assert gate.cancel(accepted.order.order_id, later(1)) is None
     assert sum(around.slept) < 5
     assert [record.intent.client_order_id for record in around.store.open_orders()] == [NAME]
+
+
+def test_cancel_when_another_took_over_then_nothing_is_cancelled(around: Surroundings) -> None:
+    old = gateway(around)
+    accepted = send(old)
+    assert isinstance(accepted, Accepted)
+    gateway(around)
+    assert old.cancel(accepted.order.order_id, later(1)) is None
+    assert around.broker.cancels == []
+
+
+def test_settle_when_another_took_over_meanwhile_then_not_sent_again(around: Surroundings) -> None:
+    old = gateway(around)
+    around.broker.answer_next(Unresolved(reason="time-out"))
+    around.broker.on_submit = lambda _: gateway(around) and None
+    assert isinstance(send(old), Denied)
+    assert len(around.broker.submitted) == 1
+
+
+def test_settle_when_the_sender_died_then_sent_again_under_the_new_epoch(
+    around: Surroundings,
+) -> None:
+    old = gateway(around)
+    around.broker.answer_next(Unresolved(reason="time-out"))
+    around.broker.up = False
+    send(old)
+    around.broker.up = True
+    new = gateway(around)
+    new.settle_all(around.store.open_orders(), later(60))
+    assert around.broker.submitted[-1].epoch == new.epoch
+
+
+def test_gateway_when_a_second_desk_starts_then_the_first_is_denied_and_cannot_come_back(
+    around: Surroundings,
+) -> None:
+    def of(desk_epoch: int) -> OrderGateway:
+        return OrderGateway(
+            store=around.store,
+            broker=around.broker,
+            desk=DESK,
+            holder="risk-gate",
+            sleep=around.sleep,
+            desk_epoch=desk_epoch,
+        )
+
+    first = around.store.take_desk()
+    old = of(first)
+    second = around.store.take_desk()
+    assert not old.is_fenced
+    assert isinstance(send(old), Denied)
+    assert old.is_fenced
+    with pytest.raises(FencedError):
+        of(first)
+    assert isinstance(send(of(second)), Accepted)
+    assert len(around.broker.submitted) == 1
 
 
 def test_send_when_a_replaces_answer_is_lost_and_its_repeat_refused_then_adopted(

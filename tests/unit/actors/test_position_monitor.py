@@ -242,6 +242,65 @@ def test_leave_when_plan_says_so_then_target_is_repriced(
     assert (row.reason, row.figures["bid"]) == (reason, bid)
 
 
+def test_look_when_the_broker_did_not_tell_then_again_after_a_second_and_protected(
+    around: Surroundings,
+) -> None:
+    around.enter()
+    watch = monitor(around)
+    around.broker.up = False
+    band = watch.on_change(quote(100.0), later(1))
+    around.broker.up = True
+    assert band is not None
+    assert band.wake_at == later(2)
+    watch.on_quote(quote(100.0), later(2))
+    assert covered_qty(list(sells(around))) == 10
+
+
+def test_start_when_asked_first_about_a_quote_then_protects_before_it_decides(
+    around: Surroundings,
+) -> None:
+    around.enter()
+    monitor(around).on_quote(quote(100.0), later(1))
+    assert covered_qty(list(sells(around))) == 10
+
+
+def test_exit_when_the_entry_still_rests_then_its_rest_is_cancelled_first(
+    around: Surroundings,
+) -> None:
+    order_id = around.enter(10, filled=4)
+    around.broker.set_price("AAPL", "95.00")
+    monitor(around).on_change(quote(94.9), later(1))
+    entry = around.broker.order(order_id)
+    assert entry is not None
+    assert entry.status is OrderStatus.CANCELED
+    assert [i.qty for i in sent(around, Role.EXIT)] == [4]
+
+
+def test_leave_when_a_person_asks_then_target_is_repriced_and_asked_again_only_later(
+    held: Watch,
+) -> None:
+    around = held.around
+    band = held.monitor.leave(quote(100.0), later(60))
+    assert band is not None
+    assert not band.low < 100.0 < band.high
+    for seconds in (61, 62, 63):
+        held.monitor.leave(quote(100.0), later(seconds))
+    (intent,) = sent(around, Role.EXIT)
+    assert (intent.limit_price, intent.qty) == (Decimal("99.80"), 10)
+    (row,) = around.decisions(DecisionKind.EXIT)
+    assert row.reason == "manual"
+    assert_safe(around)
+    held.monitor.leave(quote(100.0), later(66))
+    assert len(sent(around, Role.EXIT)) == 2
+
+
+def test_leave_when_a_person_asks_without_a_quote_then_left_on_the_next_one(held: Watch) -> None:
+    held.monitor.leave(None, later(60))
+    assert sent(held.around, Role.EXIT) == []
+    held.monitor.on_quote(quote(100.0), later(61))
+    assert len(sent(held.around, Role.EXIT)) == 1
+
+
 def test_leave_when_exit_fills_then_closed_with_its_reason_and_nothing_rests(
     held: Watch,
 ) -> None:
@@ -409,7 +468,7 @@ def test_finish_when_position_closed_and_a_sell_is_left_then_orphan_is_cancelled
     # A sell of ours that still rests although the position is gone.
     around.broker.hold("AAPL", 5, "100")
     intent = replace(sent(around, Role.PROTECT)[0], client_order_id="gl-t-orphan", qty=5)
-    intent = replace(intent, epoch=around.store.take_epoch(intent.holder))
+    intent = replace(intent, epoch=around.store.epoch(intent.holder))
     around.store.record_intent(intent, None)
     around.store.record_outcome(intent.client_order_id, around.broker.submit(intent), later(1))
     assert held.monitor.on_change(None, later(2)) is None

@@ -136,6 +136,39 @@ def test_judge_when_halted_then_refused_with_every_failed_rule(around: Surroundi
     assert around.broker.submitted == []
 
 
+def test_judge_when_the_last_reconcile_was_not_clean_then_refused_until_one_is(
+    around: Surroundings,
+) -> None:
+    around.note_reconciled("not reconciled: cash", later(1))
+    gate(around).judge([seen()], T0)
+    (row,) = entries(around)
+    assert (row.verdict, row.reason) == (Verdict.REFUSED, "reconciled")
+    assert row.figures["reconciled.note"] == "not reconciled: cash"
+    around.note_reconciled(at=later(2))
+    gate(around).judge([seen(signal(at=later(-60)))], T0)
+    assert entries(around)[-1].verdict is Verdict.TAKEN
+
+
+def test_judge_when_the_halt_switch_is_on_then_refused_with_its_reason(
+    around: Surroundings,
+) -> None:
+    gate(around, halt_switch=lambda: "file HALT: fire drill").judge([seen()], T0)
+    (row,) = entries(around)
+    assert (row.verdict, row.reason) == (Verdict.REFUSED, "not_halted")
+    assert row.figures["not_halted"] == "file HALT: fire drill"
+
+
+def test_sweep_when_everything_is_to_be_left_then_resting_entries_are_cancelled(
+    around: Surroundings,
+) -> None:
+    desk = gate(around)
+    desk.judge([seen()], T0)
+    around.store.halt(at=later(1), until=None, reason="flatten: enough")
+    desk.sweep([], later(2))
+    assert around.broker.live("AAPL", Side.BUY) == []
+    assert around.decisions(DecisionKind.CANCEL)[0].reason == "halted"
+
+
 def test_judge_when_sixth_position_then_refused(around: Surroundings) -> None:
     for symbol in ("A", "B", "C", "D", "E"):
         around.enter(symbol=symbol)

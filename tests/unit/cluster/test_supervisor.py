@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,8 +13,11 @@ from cluster.supervisor import (
     START_GRACE_S,
     SupervisionPlan,
     excused,
+    is_replaced,
     plan,
 )
+from greenlight.testing import FakeStore
+from tests.unit.cluster.test_wiring import config
 
 names = st.sampled_from(["recorder", "risk-gate", "position-monitor:AAPL", "market-data"])
 
@@ -64,3 +69,12 @@ def test_plan_when_any_state_then_each_desired_is_started_killed_or_alive(
     alive = {n for n in desired if n in known and now_s - known[n] <= SILENT_AFTER_S}
     assert set(found.start) | set(found.kill) | alive == set(desired)
     assert len(found.start) + len(found.kill) + len(alive) == len(desired)
+
+
+def test_is_replaced_when_a_second_desk_starts_then_the_first_is() -> None:
+    store = FakeStore()
+    first = replace(config(), desk_epoch=store.take_desk())
+    assert not is_replaced(first, store)
+    second = replace(config(), desk_epoch=store.take_desk())
+    assert is_replaced(first, store)
+    assert not is_replaced(second, store)
