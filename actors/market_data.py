@@ -29,6 +29,7 @@ from actors.links import (
     RecorderLink,
     StrategistLink,
 )
+from actors.measures import Measures, Stopwatch, StreamLife
 from actors.reconciler import PERIOD, Reconciler
 from actors.refusals import Refusals
 from greenlight.domain.audit import Figure, instant_text
@@ -40,14 +41,17 @@ from greenlight.domain.market import (
     Quote,
     Session,
     Tick,
+    Unavailable,
     bar_refusal,
     eastern_date,
     is_confirmed,
     quote_refusal,
+    session_at,
     session_on,
 )
 from greenlight.domain.orders import Execution, OrderStatus, Side
-from greenlight.domain.positions import OversoldError, WatchBand
+from greenlight.domain.positions import OversoldError, Position, WatchBand
+from greenlight.domain.trades import Trade
 from greenlight.ports import (
     Broker,
     BrokerRefused,
@@ -211,6 +215,11 @@ class MarketDataHub:
         self._retry_s = retry_s
         self._steps = 0
 
+        self._tick_to_exit = Stopwatch()
+        self._taken_s = self._recorded_s
+        self._event_s: float | None = None
+        self._is_trade_stream_open = False
+
         self._stopping = threading.Event()
         self._decisions: queue.Queue[tuple[list[Bar], list[Quote], datetime]] = queue.Queue(8)
         self._worker = threading.Thread(target=self._run, name="protect", daemon=True)
@@ -243,6 +252,29 @@ class MarketDataHub:
             "stale": self.stale_symbols(now),
             "bands": sorted(self._bands),
         }
+
+    def stream(self) -> StreamLife:
+        """How long the broker's streams have been silent."""
+        now, event_s = self._clock(), self._event_s
+        silent_s: float | Unavailable = Unavailable("no event yet")
+        if event_s is not None and self._is_trade_stream_open:
+            silent_s = self._monotonic() - event_s
+        elif event_s is not None:
+            silent_s = Unavailable("the trade stream has not opened yet")
+        return StreamLife(silent_s=silent_s, is_in_session=session_at(now) is not None)
+
+    def measures(self) -> Measures:
+        """Latencies, queues and refused input since this actor began."""
+        return Measures(
+            latencies={"tick_to_exit": self._tick_to_exit.read()},
+            queues={
+                "events": self._events.qsize(),
+                "decisions": self._decisions.qsize(),
+                "unflushed_batches": len(self._sent),
+                "unsent_rows": len(self._draft_quotes) + len(self._draft_ticks),
+            },
+            faults=dict(self._refusals.by_reason),
+        )
 
     def stale_symbols(self, now: datetime) -> list[str]:
         """Symbols whose last good quote is older than `STALE_AFTER`."""
@@ -301,6 +333,7 @@ class MarketDataHub:
             if not self._is_lockstep:
                 self._conclude(self._clock())
             return
+        self._taken_s = self._event_s = self._monotonic()
         step: StepReady | None = None
         while event is not None:
             if isinstance(event, StepReady):
@@ -335,6 +368,7 @@ class MarketDataHub:
             self._advance(event.at)
             self._take_update(event)
         elif isinstance(event, TradeStreamOpened):
+            self._is_trade_stream_open = True
             self._repair(self._clock())
 
     def _take_quote(self, quote: Quote) -> None:
@@ -404,6 +438,8 @@ class MarketDataHub:
         if booking.is_duplicate:
             return
         position = booking.position
+        if position is not None:
+            _log_fill(fill, position, booking.trade)
         self._cash = self._store.cash()
         if position is not None and position.is_open:
             self._holdings[fill.symbol] = position.qty
@@ -555,6 +591,9 @@ class MarketDataHub:
                 woken.append((symbol, quote or self._recent_quote(symbol, now)))
         if woken:
             for symbol, after in self._monitors.on_quotes(woken, now).items():
+                before = self._bands.get(symbol)
+                if after is not None and after.is_leaving and before and not before.is_leaving:
+                    self._tick_to_exit.add(self._monotonic() - self._taken_s)
                 self._keep_band(symbol, after)
 
     def _flatten(self, session: Session | None, now: datetime) -> None:
@@ -724,3 +763,32 @@ class MarketDataHub:
             except Exception:
                 self._decide_ok = False
                 logger.exception("no decisions", extra={"action": "decide"})
+
+
+def _log_fill(fill: Execution, position: Position, trade: Trade | None) -> None:
+    correlated = {"correlation_id": position.correlation_id, "symbol": fill.symbol}
+    logger.info(
+        "%s filled",
+        fill.side,
+        extra={
+            "action": "fill",
+            **correlated,
+            "client_order_id": fill.client_order_id,
+            "order_id": fill.order_id,
+            "side": fill.side,
+            "qty": fill.qty,
+            "price_usd": fill.price,
+            "position_qty": position.qty,
+            "filled_at": fill.at,
+        },
+    )
+    if trade is not None:
+        logger.info(
+            "position closed",
+            extra={
+                "action": "close",
+                **correlated,
+                "exit_reason": trade.exit_reason,
+                "pnl_usd": trade.pnl_usd,
+            },
+        )

@@ -124,6 +124,7 @@ class OrderGateway:
         time_in_force: TimeInForce,
         at: datetime,
         replaces: str | None = None,
+        correlation_id: str | None = None,
     ) -> Outcome:
         """Record and send one order of one decision.
 
@@ -135,6 +136,8 @@ class OrderGateway:
             Name the order. The same three never make a second one.
         at : datetime
             Aware UTC.
+        correlation_id : str | None
+            For the log; None where the decision is the entry's own.
 
         Returns
         -------
@@ -169,7 +172,30 @@ class OrderGateway:
             record = self._store.order(intent.client_order_id)
             if record is not None:
                 return self.settle(record, at)
-        return self._conclude(intent, self._broker.submit(intent), at)
+        outcome = self._conclude(intent, self._broker.submit(intent), at)
+        self._log(intent, outcome, correlation_id or decision_id)
+        return outcome
+
+    def _log(self, intent: OrderIntent, outcome: Outcome, correlation_id: str) -> None:
+        is_accepted = isinstance(outcome, Accepted)
+        logger.log(
+            logging.INFO if is_accepted else logging.WARNING,
+            "%s order %s",
+            intent.role,
+            type(outcome).__name__.lower(),
+            extra={
+                "action": "order",
+                "correlation_id": correlation_id,
+                "decision_id": intent.decision_id,
+                "client_order_id": intent.client_order_id,
+                "order_id": outcome.order.order_id if isinstance(outcome, Accepted) else None,
+                "symbol": intent.symbol,
+                "role": intent.role,
+                "qty": intent.qty,
+                "limit_price_usd": intent.limit_price,
+                "stop_price_usd": intent.stop_price,
+            },
+        )
 
     def settle(self, record: OrderRecord, at: datetime) -> Outcome:
         """Find out what became of a recorded order, and send it if it never arrived."""

@@ -341,6 +341,7 @@ class PositionMonitor:
             stop_price=position.stop_price,
             time_in_force=TimeInForce.GTC,
             at=now,
+            correlation_id=position.correlation_id,
         )
         if not isinstance(outcome, Accepted):
             self._notifier.alert(
@@ -479,6 +480,7 @@ class PositionMonitor:
             time_in_force=TimeInForce.DAY,
             at=now,
             replaces=None if parent is None else parent.order_id,
+            correlation_id=position.correlation_id,
         )
 
     def _cancel_sells(self, now: datetime) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from actors.links import RecordBatch
+from actors.measures import Measures
 from greenlight.ports import (
     Broker,
     BrokerRefused,
@@ -66,6 +67,11 @@ class Recorder:
     def ping(self) -> str:
         """Answer, as proof of life."""
         return "recorder"
+
+    def measures(self) -> Measures:
+        """What waits to be written."""
+        queues = {"recorder_rows": self._rows, "recorder_batches": len(self._buffer)}
+        return Measures(latencies={}, queues=queues, faults={})
 
     def record(
         self, batches: Sequence[RecordBatch], *, oldest_kept: int, flush: bool

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -17,6 +18,7 @@ from typing import Any, Final
 from actors.daily_history import DailyHistory
 from actors.equity_watch import EquityWatch
 from actors.links import SignalSeen
+from actors.measures import Measures, Stopwatch
 from actors.order_gateway import OrderGateway
 from actors.reconciler import reconciled
 from actors.refusals import Refusals
@@ -42,14 +44,15 @@ from greenlight.domain.market import (
     session_end_for_hold,
 )
 from greenlight.domain.orders import (
+    Accepted,
     OrderKind,
     Role,
     Side,
     TimeInForce,
     client_order_id,
-    decision_id,
 )
 from greenlight.domain.risk import RiskVerdict, judge, verdict_figures
+from greenlight.domain.signals import entry_decision_id
 from greenlight.domain.sizing import recent_volatility, winners_in_a_row
 from greenlight.ports import (
     Broker,
@@ -105,6 +108,8 @@ class RiskGate:
         See `OrderGateway`.
     scored : Sequence[str] | None
         The universe that scores are acted upon in; None: they are not.
+    monotonic : Callable[[], float]
+        Seconds of a clock that never goes back; measures, and decides nothing.
     """
 
     def __init__(
@@ -124,6 +129,7 @@ class RiskGate:
         halt_switch: HaltSwitch = no_switch,
         desk_epoch: int | None = None,
         scored: Sequence[str] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._broker = broker
@@ -134,6 +140,8 @@ class RiskGate:
         self._forecast = forecast
         self._halt_switch = halt_switch
         self._history = DailyHistory(market_data)
+        self._monotonic = monotonic
+        self._signal_to_order = Stopwatch()
         self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
         self._watch = EquityWatch(store=store, broker=broker, notifier=notifier, limits=limits)
         # The strategist's signals and market data's sweeps come on threads of their own.
@@ -166,6 +174,11 @@ class RiskGate:
         """Answer, as proof of life."""
         return HOLDER
 
+    def measures(self) -> Measures:
+        """How long signals took to become orders, since this actor began."""
+        latencies = {"signal_to_order": self._signal_to_order.read()}
+        return Measures(latencies=latencies, queues={}, faults=dict(self._refusals.by_reason))
+
     @property
     def is_fenced(self) -> bool:
         """Whether another gate has taken over, so that this one should end."""
@@ -173,9 +186,11 @@ class RiskGate:
 
     def judge(self, signals: Sequence[SignalSeen], now: datetime) -> datetime | None:
         """See `GateLink.judge`. Signals are judged one by one in the order given."""
+        arrived_s = self._monotonic()
         with self._turn:
             for seen in signals:
-                self._judge_one(seen, now)
+                if self._judge_one(seen, now):
+                    self._signal_to_order.add(self._monotonic() - arrived_s)
             return self._working.next_look(now)
 
     def sweep(self, quotes: Sequence[Quote], now: datetime) -> datetime | None:
@@ -192,29 +207,40 @@ class RiskGate:
             return [] if self._scores is None else self._scores.act(quotes, now)
 
     # -- one signal
-    def _judge_one(self, seen: SignalSeen, now: datetime) -> None:
+    def _judge_one(self, seen: SignalSeen, now: datetime) -> bool:
+        """Whether the broker has accepted an entry on it now."""
         signal = seen.signal
-        name = decision_id(
-            self._desk, signal.strategy, signal.symbol, instant_text(signal.at), "entry"
-        )
+        name = entry_decision_id(self._desk, signal)
         sent = self._store.order(client_order_id(self._desk, name, Role.ENTRY, 1))
         if sent is not None:
             self._working.settle(sent, now)
-            return
+            return False
         if self._store.decision(name) is not None:
             # A refusal stands when its signal comes again, whatever has changed since.
-            return
+            return False
         state = self._desk_state(seen, now)
         verdict = judge(signal, state, self._limits)
         if state.session is not None:
             self._watch.check(state.equity_usd, state.session, now)
         self._refusals.store_new()
         decision = self._decision(name, seen, verdict, now)
+        logger.info(
+            "signal %s: %s",
+            decision.verdict,
+            decision.reason,
+            extra={
+                "action": "judge",
+                "correlation_id": name,
+                "symbol": signal.symbol,
+                "strategy": signal.strategy,
+                "verdict": decision.verdict,
+            },
+        )
         entry = verdict.entry
         if entry is None:
             self._store.record_decision(decision)
-            return
-        self._gateway.send(
+            return False
+        outcome = self._gateway.send(
             decision=decision,
             decision_id=name,
             role=Role.ENTRY,
@@ -228,6 +254,7 @@ class RiskGate:
             time_in_force=TimeInForce.DAY,
             at=now,
         )
+        return isinstance(outcome, Accepted)
 
     def _follow_changes(self, day: date) -> None:
         """Once a day: a company under a new symbol stays in its sector."""

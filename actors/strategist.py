@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, Final
 
 from actors.links import GateLink, SignalSeen
+from actors.measures import Measures
 from actors.refusals import Refusals
 from greenlight.domain.audit import (
     Decision,
@@ -47,7 +48,7 @@ from greenlight.domain.market import (
 )
 from greenlight.domain.orders import decision_id
 from greenlight.domain.sentiment import unread
-from greenlight.domain.signals import Missed, Signal, Strategy, signal_fault
+from greenlight.domain.signals import Missed, Signal, Strategy, entry_decision_id, signal_fault
 from greenlight.ports import MarketData, Notifier, SentimentModel, Store, StrategyState
 
 logger = logging.getLogger(__name__)
@@ -125,6 +126,11 @@ class Strategist:
     def status(self) -> dict[str, object]:
         """Failed steps by "strategy reason", and refused bars by "bar reason"."""
         return {"faults": {" ".join(key): count for key, count in self._faults.items()}}
+
+    def measures(self) -> Measures:
+        """Failed steps and refused bars since this actor began."""
+        faults = {" ".join(key): count for key, count in self._faults.items()}
+        return Measures(latencies={}, queues={}, faults=faults)
 
     def on_minute(
         self, bars: Sequence[Bar], quotes: Sequence[Quote], now: datetime
@@ -208,6 +214,7 @@ class Strategist:
             for strategy, bar in work:
                 result = self._step(strategy, bar, now)
                 if isinstance(result, Signal):
+                    self._log(result)
                     seen.append(SignalSeen(signal=result, quote=by_symbol.get(result.symbol)))
                 elif isinstance(result, Missed):
                     self._record(result, Verdict.SKIPPED, now)
@@ -279,6 +286,18 @@ class Strategist:
                 f"strategy {strategy.name} fails on {bar.symbol}: {reason} ({detail}); "
                 "nothing is ordered on it"
             )
+
+    def _log(self, signal: Signal) -> None:
+        logger.info(
+            "signal",
+            extra={
+                "action": "signal",
+                "correlation_id": entry_decision_id(self._desk, signal),
+                "symbol": signal.symbol,
+                "strategy": signal.strategy,
+                "confidence": signal.confidence,
+            },
+        )
 
     def _record(self, missed: Missed, verdict: Verdict, now: datetime) -> None:
         parts = (missed.strategy, missed.symbol, instant_text(missed.at), verdict)

@@ -273,6 +273,7 @@ class WorkingEntries:
                 "cancel of an entry is not confirmed yet",
                 extra={
                     "action": "cancel_entry",
+                    "correlation_id": record.intent.decision_id,
                     "client_order_id": record.intent.client_order_id,
                 },
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -30,6 +31,7 @@ from cluster import (
     new_strategy,
 )
 from cluster.desk_file import DeskFile
+from cluster.json_log import log_as_json, passwords_in
 from cluster.processes import StartError
 from greenlight.ports import SchemaError, StoreUnavailable
 from greenlight.settings import Settings, SettingsError, load_settings
@@ -124,6 +126,7 @@ def up(
     settings = load_settings(
         source=source, start=_day(start), end=_day(end), speed=speed, timeframe=timeframe
     )
+    _log(settings)
     desk = Desk(settings, with_pages=True, say=_say)
     with _interruptible():
         try:
@@ -131,6 +134,7 @@ def up(
             console.print()
             console.print(f"  dashboard      {desk.dashboard_url}")
             console.print(f"  Ray dashboard  {desk.ray_dashboard_url}")
+            console.print(f"  health         {desk.health_url}")
             if desk.exchange_url is not None:
                 console.print(f"  exchange       {desk.exchange_url}")
             console.print("\n  Ctrl-C stops everything.\n")
@@ -141,6 +145,22 @@ def up(
             _say("stopping")
             desk.stop()
     _say("stopped; nothing is left running")
+
+
+def _log(settings: Settings) -> None:
+    secret = settings.api_secret_key
+    log_as_json(
+        process="desk",
+        secrets=(
+            settings.api_key_id or "",
+            "" if secret is None else secret.get_secret_value(),
+            *passwords_in(settings.database_url),
+            *passwords_in(settings.redis_url),
+        ),
+        folder=settings.home.resolve() / "logs",
+        # The terminal belongs to a person.
+        stderr_level=logging.WARNING,
+    )
 
 
 def _watch(desk: Any) -> None:
@@ -182,6 +202,7 @@ def replay(
     settings = settings.model_copy(
         update={"home": home, "speed": None, "exchange_port": 0, "api_key_id": None}
     )
+    _log(settings)
     say = (lambda _: None) if as_json else _say
     desk = Desk(settings, with_pages=False, say=say)
     with _interruptible():

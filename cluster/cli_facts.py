@@ -194,6 +194,7 @@ def status(as_json: JsonFlag = False) -> None:
                 "dashboard_url": None if desk is None else desk.dashboard_url,
                 "ray_dashboard_url": None if desk is None else desk.ray_dashboard_url,
                 "exchange_url": None if desk is None else desk.exchange_url,
+                "health_url": None if desk is None else desk.health_url,
                 "run": None if run is None else _run_row(run),
                 "last_evidence_at": None if seen is None else instant_text(seen),
                 "open_positions": [position.symbol for position in held],
@@ -226,6 +227,8 @@ def status(as_json: JsonFlag = False) -> None:
         table.add_row("[yellow]refused[/yellow]", in_words(row))
     if desk is not None and is_alive and desk.dashboard_url is not None:
         table.add_row("dashboard", desk.dashboard_url)
+    if desk is not None and is_alive and desk.health_url is not None:
+        table.add_row("health", desk.health_url)
     console.print(table)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import requests
 
+from actors.reconciler import reconciled
 from cluster import launch, services, wiring
 from cluster.desk_config import (
     ALPACA_DATA,
@@ -24,6 +25,8 @@ from cluster.desk_config import (
     DeskConfig,
 )
 from cluster.desk_file import DeskFile
+from cluster.health_server import HealthProbes, HealthServer
+from cluster.json_log import secrets_of
 from cluster.paper_exchange.sources import open_source
 from cluster.processes import Child, StartError, require_free, wait_for_port
 from greenlight.adapters.alpaca_broker import parse_instant
@@ -70,6 +73,7 @@ class Desk:
         self._exchange_url: str | None = None
         self.dashboard_url: str | None = None
         self.ray_dashboard_url: str | None = None
+        self.health_url: str | None = None
         self.database_url = ""
         self._timeframes: set[str] = set()
 
@@ -123,6 +127,11 @@ class Desk:
             if pages
             else None
         )
+        health_port = (
+            require_free(settings.health_port, "the health port", "GREENLIGHT_HEALTH_PORT")
+            if pages
+            else None
+        )
         self._start_store()
         redis_url = self._start_cache()
         config = self._connect(redis_url)
@@ -132,6 +141,8 @@ class Desk:
         self.ray_dashboard_url = launch.start_ray(dashboard_port=ray_port)
         self._say("starting the actors")
         launch.create_core(config)
+        if health_port is not None:
+            self._start_health(config, health_port)
         if dashboard_port is not None:
             self._start_dashboard(dashboard_port)
         self._write_desk_file(redis_url)
@@ -279,6 +290,7 @@ class Desk:
             start_at=start_at,
             wants_minutes="1Min" in self._timeframes,
             settings_json=self._settings.model_dump_json(exclude={"api_secret_key"}),
+            log_folder=str(self._home / "logs"),
             halt_file=str(halt_file(self._home)),
         )
 
@@ -322,6 +334,14 @@ class Desk:
         parts = (hashlib.sha256(code.encode()).hexdigest(), self._settings.fingerprint())
         return "-".join(part[:16] for part in parts)
 
+    def _start_health(self, config: DeskConfig, port: int) -> None:
+        probes = HealthProbes(config, reconciled=reconciled)
+        self._stack.callback(probes.stop)
+        probes.start()
+        server = HealthServer(probes.read, port=port, secrets=secrets_of(config))
+        self._stack.callback(server.stop)
+        self.health_url = server.url
+
     def _start_dashboard(self, port: int) -> None:
         self._say("starting the dashboard")
         child = Child(
@@ -347,6 +367,7 @@ class Desk:
             ray_dashboard_url=self.ray_dashboard_url,
             exchange_url=self._exchange_url,
             dashboard_url=self.dashboard_url,
+            health_url=self.health_url,
             pid=os.getpid(),
             started_at=datetime.now(UTC),
         )

@@ -24,6 +24,7 @@ class DeskConfig:
 
     `control_url` is set for a lockstep replay and only then. `is_replay` says
     that time comes from events, `wants_minutes` that a strategy takes every minute.
+    `log_folder` takes a log file of each actor; None: standard error alone.
     `desk_epoch` is the term of office that this desk took at its start.
     `halt_file` is the file whose presence halts entries, on the machine of the risk gate.
     """
@@ -44,5 +45,6 @@ class DeskConfig:
     start_at: datetime
     settings_json: str
     wants_minutes: bool = False
+    log_folder: str | None = None
     halt_file: str | None = None
     desk_epoch: int | None = None

@@ -27,6 +27,7 @@ class DeskFile:
     dashboard_url: str | None
     pid: int
     started_at: datetime
+    health_url: str | None = None
 
     @classmethod
     def read(cls, home: Path) -> DeskFile | None:

@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import ray
@@ -19,6 +20,7 @@ from ray.exceptions import RayError
 from cluster import wiring
 from cluster.desk_config import NAMESPACE, DeskConfig
 from cluster.fast_lane import LineAddress, LineServer
+from cluster.json_log import log_as_json, secrets_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +36,10 @@ _OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
 class Host:
     """An actor's process: builds the plain object and passes calls on to it."""
 
-    def __init__(self, build: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    def __init__(self, name: str, build: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        config: DeskConfig = args[0]
+        folder = None if config.log_folder is None else Path(config.log_folder)
+        log_as_json(process=name, secrets=secrets_of(config), folder=folder)
         self._plain = build(*args)
         self._server: LineServer | None = None
         self._lock = threading.Lock()
@@ -83,7 +87,7 @@ def create(
     options : Mapping[str, Any]
         The plain class's OPTIONS.
     build, args
-        Make the plain object in the actor's process.
+        Make the plain object in the actor's process; the first argument is its `DeskConfig`.
     """
     shown = type(class_name, (Host,), {})
     ray.remote(shown).options(
@@ -94,7 +98,7 @@ def create(
         get_if_exists=True,
         max_restarts=-1,
         max_task_retries=0,
-    ).remote(build, args)
+    ).remote(name, build, args)
 
 
 def create_monitor(config: DeskConfig, symbol: str) -> None:

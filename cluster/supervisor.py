@@ -32,6 +32,20 @@ START_GRACE_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorStatus:
+    """What the supervisor knows.
+
+    `turned_s` are seconds since its last turn ended (None: none has), `heard_s`
+    since an actor's last answer (absent: none yet), `replaced` how often each was.
+    """
+
+    turned_s: float | None
+    desired: tuple[str, ...]
+    heard_s: Mapping[str, float]
+    replaced: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisionPlan:
     """Symbols whose monitor must be started, and actors to be killed."""
 
@@ -67,6 +81,20 @@ def plan(
     )
 
 
+def excused(known: Mapping[str, float], *, pause_s: float) -> dict[str, float]:
+    """Last answers, moved on by what the supervisor itself slept beyond two periods.
+
+    Parameters
+    ----------
+    known : Mapping[str, float]
+        For each actor the monotonic second of its last answer.
+    pause_s : float
+        Seconds since its last turn: a machine that was suspended, a stopped process.
+    """
+    slept_s = pause_s - 2 * PERIOD_S
+    return {name: at + slept_s for name, at in known.items()} if slept_s > 0 else dict(known)
+
+
 def is_replaced(config: DeskConfig, store: Store) -> bool:
     """Whether another desk has taken over the store since this one started."""
     return config.desk_epoch is not None and store.desk_epoch() != config.desk_epoch
@@ -81,6 +109,9 @@ class Supervisor:
         self._answers: dict[str, float] = {}
         self._pending: dict[str, Any] = {}
         self._replaced: dict[str, int] = {}
+        self._desired: tuple[str, ...] = ()
+        self._heard: dict[str, float] = {}
+        self._turned_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="supervise", daemon=True)
         self._thread.start()
 
@@ -88,23 +119,36 @@ class Supervisor:
         """Answer, as proof of life."""
         return "supervisor"
 
-    def status(self) -> dict[str, object]:
-        """Seconds since each actor's last answer, and how often each was replaced."""
+    def status(self) -> SupervisorStatus:
+        """Who is desired, who has answered, and when the last turn ended."""
         now_s = time.monotonic()
-        return {
-            "silent_s": {name: max(now_s - at, 0.0) for name, at in self._answers.items()},
-            "replaced": dict(self._replaced),
-        }
+        return SupervisorStatus(
+            turned_s=None if self._turned_s is None else now_s - self._turned_s,
+            desired=self._desired,
+            heard_s={name: now_s - at for name, at in dict(self._heard).items()},
+            replaced=dict(self._replaced),
+        )
 
     def _run(self) -> None:
         while True:
             try:
-                self._turn()
-            except StoreUnavailable as error:
-                logger.error("store away: %s", error, extra={"action": "supervise"})
+                self._step()
             except Exception:
                 logger.exception("a turn failed", extra={"action": "supervise"})
+            # A turn that the store held up still shows that somebody watches.
+            self._turned_s = time.monotonic()
             time.sleep(PERIOD_S)
+
+    def _step(self) -> None:
+        if self._turned_s is not None:
+            pause_s = time.monotonic() - self._turned_s
+            self._answers = excused(self._answers, pause_s=pause_s)
+        try:
+            self._turn()
+        except StoreUnavailable as error:
+            logger.error("store away: %s", error, extra={"action": "supervise"})
+            # Nobody is started or replaced now, yet who answers is still known.
+            self._listen(self._desired)
 
     def _turn(self) -> None:
         from actors.position_monitor import monitor_name
@@ -115,6 +159,7 @@ class Supervisor:
             return
         symbols = {monitor_name(p.symbol): p.symbol for p in self._store.open_positions()}
         desired = [*CORE, *symbols]
+        self._desired = tuple(desired)
         self._listen(desired)
         todo = plan(desired=desired, known=self._answers, now_s=time.monotonic())
         for name in todo.start:
@@ -125,6 +170,7 @@ class Supervisor:
             logger.error("%s is silent, replacing it", name, extra={"action": "replace"})
             self._replaced[name] = self._replaced.get(name, 0) + 1
             self._pending.pop(name, None)
+            self._heard.pop(name, None)
             self._answers[name] = time.monotonic() + START_GRACE_S
             ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=False)
 
@@ -144,26 +190,29 @@ class Supervisor:
         for name in list(self._answers):
             if name not in desired:
                 del self._answers[name]
+                self._heard.pop(name, None)
                 self._pending.pop(name, None)
         for name in desired:
             try:
                 reference = self._pending.get(name)
-                if reference is None:
-                    handle = ray.get_actor(name, namespace=NAMESPACE)
-                    self._answers.setdefault(name, now_s + START_GRACE_S)
-                    self._pending[name] = handle.call.remote("ping")
-                    continue
-                ray.get(reference, timeout=0)
-                self._answers[name] = now_s
-                self._pending.pop(name)
+                if reference is not None:
+                    ray.get(reference, timeout=0)
+                    self._answers[name] = self._heard[name] = now_s
+                    self._pending.pop(name)
+                handle = ray.get_actor(name, namespace=NAMESPACE)
+                self._answers.setdefault(name, now_s + START_GRACE_S)
+                # There is always a question under way, so that silence is never ours.
+                self._pending[name] = handle.call.remote("ping")
             except GetTimeoutError:
                 continue
             except ValueError:
                 self._answers.pop(name, None)
+                self._heard.pop(name, None)
                 self._pending.pop(name, None)
             except RayError as error:
                 logger.warning("%s: %s", name, error, extra={"action": "supervise"})
                 self._pending.pop(name, None)
+                self._heard.pop(name, None)
                 self._answers[name] = now_s + START_GRACE_S
 
 

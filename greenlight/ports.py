@@ -244,6 +244,20 @@ class StrategyState:
     values: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many rows of a kind there are.
+
+    `of` is "orders" (by role and status, legs included), "decisions" (by kind and
+    verdict), "fills" (by side) or "trades" (by exit reason), where `detail` is "".
+    """
+
+    of: str
+    label: str
+    detail: str
+    count: int
+
+
 class Store(Protocol):
     """The truth: PostgreSQL. Every method raises `StoreUnavailable` when it is away.
 
@@ -436,6 +450,10 @@ class Store(Protocol):
 
     def closed_positions(self, start: datetime) -> list[Position]:
         """Positions closed at or after `start`."""
+        ...
+
+    def tallies(self) -> list[Tally]:
+        """All orders, decisions, fills and trades counted, in the order of their names."""
         ...
 
     # -- halts, strategy memory, evaluations

@@ -304,6 +304,9 @@ class Settings(BaseSettings):
     # -- ports, all on loopback; 0 is any free one
     dashboard_port: int = Field(default=8501, ge=0, le=65535, description="Streamlit.")
     ray_dashboard_port: int = Field(default=8265, ge=0, le=65535, description="Ray's dashboard.")
+    health_port: int = Field(
+        default=8600, ge=0, le=65535, description="Health: /healthz, /readyz, /metrics."
+    )
     exchange_port: int = Field(default=8700, ge=0, le=65535, description="The paper exchange.")
 
     @field_validator("symbols", mode="before")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -54,6 +55,7 @@ from greenlight.ports import (
     Run,
     StoreUnavailable,
     StrategyState,
+    Tally,
 )
 
 _T = TypeVar("_T")
@@ -572,6 +574,23 @@ class FakeStore:
             return sorted(found, key=lambda row: row.at)
 
     # -- halts, strategy memory, evaluations
+
+    def tallies(self) -> list[Tally]:
+        """All orders, decisions, fills and trades counted, in the order of their names."""
+        with self._turn():
+            counts: Counter[tuple[str, str, str]] = Counter(
+                ("orders", str(record.intent.role), str(record.status))
+                for record in self._orders.values()
+            )
+            rows = [row.decision for row in self._chain]
+            counts.update(("decisions", str(row.kind), str(row.verdict)) for row in rows)
+            fills = [booked.fill for booked in self._fills.values()]
+            counts.update(("fills", str(fill.side), "") for fill in fills)
+            counts.update(("trades", trade.exit_reason, "") for trade in self._trades)
+            return [
+                Tally(of=of, label=label, detail=detail, count=count)
+                for (of, label, detail), count in sorted(counts.items())
+            ]
 
     def halt(self, *, at: datetime, until: datetime | None, reason: str) -> None:
         """Halt entries, with its decision row; the same halt again does nothing."""

@@ -25,6 +25,7 @@ import uvicorn
 import uvloop
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from cluster.json_log import log_as_json
 from cluster.paper_exchange.control import ControlRoutes
 from cluster.paper_exchange.engine import ExchangeSettings
 from cluster.paper_exchange.faults import FaultBoard
@@ -121,6 +122,7 @@ def build(options: argparse.Namespace) -> tuple[Any, Replay]:
         multiplier=options.multiplier,
         partial_fill_probability=options.partial_fills,
     )
+    key, secret = _credentials(options)
     core = ExchangeCore(library.symbols, settings)
     journal = Journal(
         options.data_dir,
@@ -137,8 +139,8 @@ def build(options: argparse.Namespace) -> tuple[Any, Replay]:
         library=library,
         journal=journal,
         faults=FaultBoard(),
-        key=options.key or os.environ.get("APCA_API_KEY_ID") or "paper-key",
-        secret=options.secret or os.environ.get("APCA_API_SECRET_KEY") or "paper-secret",
+        key=key,
+        secret=secret,
         cancel_delay_s=options.cancel_delay,
         is_free=options.subscription == "free",
         headlines=Headlines(library, timeline.sessions, seed=options.headline_seed)
@@ -225,7 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 2 where a setting or the port cannot be used.
     """
     options = parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    key, secret = _credentials(options)
+    log_as_json(process="exchange", secrets=(key, secret), folder=None)
     # asyncio sets TCP_NODELAY only where the protocol is named; without it a frame waits 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -244,6 +247,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         uvloop.run(_serve(app, replay, listener, speed))
     replay.venue.journal.close()
     return 0
+
+
+def _credentials(options: argparse.Namespace) -> tuple[str, str]:
+    key = options.key or os.environ.get("APCA_API_KEY_ID") or "paper-key"
+    return key, options.secret or os.environ.get("APCA_API_SECRET_KEY") or "paper-secret"
 
 
 def _complain(line: str) -> None:

@@ -61,6 +61,7 @@ from greenlight.ports import (
     Heartbeat,
     Run,
     StrategyState,
+    Tally,
 )
 
 __all__ = ["TimescaleStore", "migrate"]
@@ -461,6 +462,13 @@ class TimescaleStore:
     def coverage(self, start: datetime, end: datetime) -> list[Coverage]:
         """Coverage rows in [start, end), oldest first."""
         return [rows.coverage_of(row) for row in self._read("coverage", start=start, end=end)]
+
+    def tallies(self) -> list[Tally]:
+        """All orders, decisions, fills and trades counted, in the order of their names."""
+        return [
+            Tally(of=of, label=label, detail=detail, count=count)
+            for of, label, detail, count in self._read("tallies")
+        ]
 
     # -- halts, strategy memory, evaluations
 

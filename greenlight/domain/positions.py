@@ -67,6 +67,11 @@ class Position:
     closed_at: datetime | None = None
 
     @property
+    def correlation_id(self) -> str:
+        """Id of the entry's decision, also where the entry opened a second position."""
+        return self.position_id.partition(".")[0]
+
+    @property
     def is_open(self) -> bool:
         """Whether shares are held."""
         return self.qty > 0
@@ -212,6 +217,11 @@ class WatchBand:
     low: float
     high: float
     wake_at: datetime
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether an exit is at work: no bid lies inside."""
+        return self.low > self.high
 
 
 def watch_band(position: Position) -> WatchBand:

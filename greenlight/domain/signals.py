@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from greenlight.domain.audit import instant_text
 from greenlight.domain.indicators import FloatArray
 from greenlight.domain.market import Bar
+from greenlight.domain.orders import decision_id
 from greenlight.domain.sentiment import Look
 
 HARD_STOP_FRAC: Final = 0.05
@@ -48,6 +50,12 @@ class Signal:
     target_frac: float
     hold_sessions: int
     features: Mapping[str, float | bool | str]
+
+
+def entry_decision_id(desk: str, signal: Signal) -> str:
+    """Name of the decision on a signal; it correlates all that comes of it."""
+    parts = (signal.strategy, signal.symbol, instant_text(signal.at), "entry")
+    return decision_id(desk, *parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

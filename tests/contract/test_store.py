@@ -182,9 +182,8 @@ def test_decisions_when_filtered_then_window_symbol_and_last_ones(store: Store) 
         symbol = "AAPL" if number % 2 == 0 else "IBM"
         kind = DecisionKind.PROTECT if number == 4 else DecisionKind.ENTRY
         verdict = Verdict.REFUSED if number == 3 else Verdict.TAKEN
-        store.record_decision(
-            decision(f"d{number}", at=minute(number), symbol=symbol, kind=kind, verdict=verdict)
-        )
+        made = decision(f"d{number}", at=minute(number), symbol=symbol, kind=kind)
+        store.record_decision(replace(made, verdict=verdict))
 
     def names(**filters: object) -> list[str]:
         return [row.decision.decision_id for row in store.decisions(**filters)]  # type: ignore[arg-type]
@@ -705,3 +704,23 @@ def test_cash_when_filled_then_start_less_buys_plus_sells_less_fees(store: Store
     assert store.cash() == expected
     store.start_run(run("r3", at=minute(4), cash="500", account="PA2"))
     assert store.cash() == Decimal(500)
+
+
+# -- counts
+
+
+def test_tallies_when_nothing_happened_then_none(store: Store) -> None:
+    assert store.tallies() == []
+
+
+def test_tallies_when_a_position_is_protected_then_every_row_is_counted_once(
+    store: Store,
+) -> None:
+    open_position(store)
+    found = [(t.of, t.label, t.detail, t.count) for t in store.tallies()]
+    assert found == [
+        ("decisions", "entry", "taken", 1),
+        ("fills", "buy", "", 1),
+        ("orders", "entry", "filled", 1),
+        ("orders", "protect", "working", 2),
+    ]

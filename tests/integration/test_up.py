@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def _environment(home: Path) -> dict[str, str]:
         "GREENLIGHT_DASHBOARD_PORT": "0",
         "GREENLIGHT_RAY_DASHBOARD_PORT": "0",
         "GREENLIGHT_EXCHANGE_PORT": "0",
+        "GREENLIGHT_HEALTH_PORT": "0",
         "GREENLIGHT_START": "2008-01-14",
         "GREENLIGHT_END": "2008-01-31",
         # Ray's own children carry this, so that a survivor is recognised.
@@ -69,6 +71,8 @@ def test_up_when_interrupted_then_nothing_is_left_and_the_next_start_goes_on(
         for key in ("dashboard_url", "ray_dashboard_url"):
             with urllib.request.urlopen(addresses[key], timeout=20) as answer:
                 assert answer.status == 200
+        for page in ("healthz", "readyz", "metrics"):
+            _wait_for_200(f"{addresses['health_url']}/{page}")
         children = psutil.Process(desk.pid).children(recursive=True)
         public = [
             (child.name(), connection.laddr)
@@ -96,7 +100,7 @@ def test_up_when_interrupted_then_nothing_is_left_and_the_next_start_goes_on(
         os.killpg(desk.pid, signal.SIGINT)
         output, _ = desk.communicate(timeout=60)
     assert desk.returncode == 0, output
-    for address in ("dashboard_url", "ray_dashboard_url", "exchange_url"):
+    for address in ("dashboard_url", "ray_dashboard_url", "exchange_url", "health_url"):
         assert addresses[address] in output
     assert "nothing is left running" in output
     time.sleep(1)
@@ -113,6 +117,18 @@ def test_up_when_interrupted_then_nothing_is_left_and_the_next_start_goes_on(
     )
     assert len(json.loads(facts.stdout)) >= trades
     assert [p.name() for p in _marked(str(home))] == []
+
+
+def _wait_for_200(url: str) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                assert answer.status == 200
+                return
+        except urllib.error.HTTPError:
+            time.sleep(0.5)
+    pytest.fail(f"{url} was not well within 60 s")
 
 
 def _wait_for_trade(environment: dict[str, str]) -> int:

@@ -290,6 +290,19 @@ ORDER BY minute;
 SELECT position_id, symbol, at, position_qty, covered_qty
 FROM coverage WHERE at >= %(start)s AND at < %(end)s ORDER BY at, seq;
 
+-- name: tallies
+-- All rows of the ledger counted by what they are.
+SELECT * FROM (
+    SELECT 'orders' AS of, role AS label, status AS detail, count(*) FROM orders
+    GROUP BY role, status
+    UNION ALL
+    SELECT 'decisions', kind, verdict, count(*) FROM decisions GROUP BY kind, verdict
+    UNION ALL
+    SELECT 'fills', side, '', count(*) FROM fills GROUP BY side
+    UNION ALL
+    SELECT 'trades', exit_reason, '', count(*) FROM trades GROUP BY exit_reason
+) AS counted ORDER BY of COLLATE "C", label COLLATE "C", detail COLLATE "C";
+
 -- halts, strategy memory, evaluations -----------------------------------------
 
 -- name: insert_halt

@@ -7,7 +7,15 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.supervisor import SILENT_AFTER_S, START_GRACE_S, SupervisionPlan, is_replaced, plan
+from cluster.supervisor import (
+    PERIOD_S,
+    SILENT_AFTER_S,
+    START_GRACE_S,
+    SupervisionPlan,
+    excused,
+    is_replaced,
+    plan,
+)
 from greenlight.testing import FakeStore
 from tests.unit.cluster.test_wiring import config
 
@@ -43,6 +51,14 @@ def test_silence_when_noticed_then_within_five_seconds_of_the_promise() -> None:
 
 def test_plan_when_nobody_wants_it_then_left_alone() -> None:
     assert plan(desired=[], known={"a": 0.0}, now_s=1e6) == SupervisionPlan(start=(), kill=())
+
+
+def test_excused_when_the_supervisor_itself_slept_then_nobody_is_killed_for_it() -> None:
+    known = {"a": 99.0, "b": 96.5}
+    assert plan(desired=["a", "b"], known=known, now_s=130.0).kill == ("a", "b")
+    after = excused(known, pause_s=30.0)
+    assert plan(desired=["a", "b"], known=after, now_s=130.0).kill == ("b",)
+    assert excused(known, pause_s=2 * PERIOD_S) == known
 
 
 @given(st.lists(names, unique=True), st.dictionaries(names, st.floats(0, 200)), st.floats(0, 200))

@@ -83,6 +83,7 @@ def test_code_hash_when_taken_twice_then_same_sha256() -> None:
         "greenlight.adapters.alpaca_broker",
         "greenlight.adapters.timescale",
         "cluster.wiring",
+        "cluster.json_log",
     ],
 )
 def test_import_when_a_position_monitor_starts_then_neither_pandas_nor_numpy(module: str) -> None:
