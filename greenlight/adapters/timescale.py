@@ -13,19 +13,17 @@ A position monitor imports this file, so it stays light.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 import psycopg
 
-from greenlight.adapters import timescale_bulk as bulk
 from greenlight.adapters import timescale_rows as rows
-from greenlight.adapters import timescale_schema as schema
-from greenlight.adapters.timescale_pool import Connection, ConnectionPool
+from greenlight.adapters.timescale_evidence import EvidenceTables
+from greenlight.adapters.timescale_pool import Connection
 from greenlight.adapters.timescale_schema import migrate
 from greenlight.domain import ledger
 from greenlight.domain.audit import (
@@ -36,8 +34,6 @@ from greenlight.domain.audit import (
 )
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.costs import fill_cost
-from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
-from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.orders import (
     TERMINAL,
     Accepted,
@@ -54,13 +50,9 @@ from greenlight.domain.positions import ExitPlan, Position, apply_fill
 from greenlight.domain.trades import Trade, round_trip
 from greenlight.ports import (
     Booking,
-    Coverage,
-    EquityMark,
     FencedError,
     Halt,
-    Heartbeat,
     Run,
-    StrategyState,
     Tally,
 )
 
@@ -73,7 +65,7 @@ _DESK: Final = "(desk)"
 """Holder of the desk's own epoch; no actor has this name."""
 
 
-class TimescaleStore:
+class TimescaleStore(EvidenceTables):
     """`greenlight.ports.Store` on PostgreSQL; safe to share between threads.
 
     Connects on the first call, so it can be built while the server is away.
@@ -89,30 +81,6 @@ class TimescaleStore:
     connect_timeout_s : float
         Seconds to wait for the server, or for a free connection.
     """
-
-    def __init__(self, url: str, *, pool_max: int = 4, connect_timeout_s: float = 5) -> None:
-        self._queries = schema.named_queries("queries.sql")
-        self._pool = ConnectionPool(
-            url, size=pool_max, timeout_s=connect_timeout_s, on_first=schema.check_version
-        )
-        # Evidence that can be made again: a round trip less for each write, and no disk.
-        self._evidence_pool = ConnectionPool(
-            url,
-            size=1,
-            timeout_s=connect_timeout_s,
-            on_first=schema.check_version,
-            is_durable=False,
-        )
-
-    def close(self) -> None:
-        """Close the connections; later calls raise `StoreUnavailable`."""
-        self._pool.close()
-        self._evidence_pool.close()
-
-    def describe(self) -> str:
-        """What was found: "plain", "timescale-apache" or "timescale-community"."""
-        with self._pool.borrow() as connection:
-            return schema.describe(connection)
 
     # -- life
 
@@ -392,76 +360,7 @@ class TimescaleStore:
         found = self._read("cash")
         return found[0][0] if found else None
 
-    # -- evidence
-
-    def write_bars(self, bars: Sequence[Bar]) -> None:
-        """Bulk; a repeated bar is left as it was."""
-        values = (
-            (
-                b.symbol,
-                ledger.timeframe(b),
-                b.start,
-                b.end,
-                b.open,
-                b.high,
-                b.low,
-                b.close,
-                b.volume,
-            )
-            for b in bars
-        )
-        if bars:
-            self._copy_new(bulk.BARS, values, is_durable=False)
-
-    def write_quotes(self, quotes: Sequence[Quote]) -> None:
-        """Bulk append into the ticks table."""
-        values = ((q.symbol, q.at, q.bid, q.ask, q.bid_size, q.ask_size) for q in quotes)
-        if quotes:
-            self._copy(bulk.QUOTES, values)
-
-    def write_ticks(self, ticks: Sequence[Tick]) -> None:
-        """Bulk append into the ticks table."""
-        values = ((t.symbol, t.at, t.price, t.size) for t in ticks)
-        if ticks:
-            self._copy(bulk.TICKS, values)
-
-    def write_equity(self, marks: Sequence[EquityMark]) -> None:
-        """Bulk; a repeated instant and source is left as it was."""
-        values = ((m.at, m.source, m.equity_usd, m.cash_usd, m.exposure_usd) for m in marks)
-        if marks:
-            self._copy_new(bulk.EQUITY, values, is_durable=True)
-
-    def write_heartbeats(self, beats: Sequence[Heartbeat]) -> None:
-        """Bulk; a repeated beat is left as it was."""
-        values = ((b.component, b.at) for b in beats)
-        if beats:
-            self._copy_new(bulk.HEARTBEATS, values, is_durable=False)
-
-    def write_coverage(self, coverage: Sequence[Coverage]) -> None:
-        """Append coverage as read from the broker."""
-        values = ((c.position_id, c.symbol, c.at, c.position_qty, c.covered_qty) for c in coverage)
-        if coverage:
-            self._copy(bulk.COVERAGE, values)
-
-    def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
-        """Stored bars with start <= bar start < end, oldest first."""
-        found = self._read("bars", symbol=symbol, timeframe=timeframe, start=start, end=end)
-        return [rows.bar_of(row) for row in found]
-
-    def equity(self, start: datetime, end: datetime, source: str) -> list[EquityMark]:
-        """Marks in [start, end), oldest first."""
-        return [
-            rows.mark_of(row) for row in self._read("equity", start=start, end=end, source=source)
-        ]
-
-    def heartbeat_minutes(self, component: str, start: datetime, end: datetime) -> list[datetime]:
-        """The distinct minutes (UTC, truncated) in [start, end) with a heartbeat."""
-        found = self._read("heartbeat_minutes", component=component, start=start, end=end)
-        return [rows.utc(row[0]) for row in found]
-
-    def coverage(self, start: datetime, end: datetime) -> list[Coverage]:
-        """Coverage rows in [start, end), oldest first."""
-        return [rows.coverage_of(row) for row in self._read("coverage", start=start, end=end)]
+    # -- counts and halts
 
     def tallies(self) -> list[Tally]:
         """All orders, decisions, fills and trades counted, in the order of their names."""
@@ -469,8 +368,6 @@ class TimescaleStore:
             Tally(of=of, label=label, detail=detail, count=count)
             for of, label, detail, count in self._read("tallies")
         ]
-
-    # -- halts, strategy memory, evaluations
 
     def halt(self, *, at: datetime, until: datetime | None, reason: str) -> None:
         """Halt entries, with its decision row; the same halt again does nothing."""
@@ -494,83 +391,6 @@ class TimescaleStore:
     def lifted_halts(self, start: datetime) -> list[Halt]:
         """Halts lifted at or after `start`, in the order of lifting."""
         return [rows.halt_of(row) for row in self._read("lifted_halts", start=start)]
-
-    def save_strategy_states(self, states: Sequence[StrategyState]) -> None:
-        """Replace what is remembered of the given strategies and symbols."""
-        values = [
-            {"strategy": s.strategy, "symbol": s.symbol, "at": s.at, "figures": list(s.values)}
-            for s in states
-        ]
-        self._write_many("upsert_strategy_state", values)
-
-    def strategy_states(self, strategy: str) -> list[StrategyState]:
-        """What a strategy remembers, by symbol."""
-        return [rows.state_of(row) for row in self._read("strategy_states", strategy=strategy)]
-
-    def save_evaluation(self, at: datetime, evaluation: Mapping[str, object]) -> None:
-        """Store a readiness evaluation; a repeated instant replaces nothing."""
-        self._write("insert_evaluation", at=at, evaluation=rows.json_text(dict(evaluation)))
-
-    def evaluations(
-        self, start: datetime, end: datetime
-    ) -> list[tuple[datetime, dict[str, object]]]:
-        """Stored evaluations in [start, end), oldest first."""
-        found = self._read("evaluations", start=start, end=end)
-        return [(rows.utc(row[0]), row[1]) for row in found]
-
-    # -- volatility
-
-    def write_forecasts(self, made: Sequence[VolatilityForecast | FailedForecast]) -> None:
-        """Store forecasts and failed attempts; a repeated symbol and instant stays."""
-        self._write_many("insert_forecast", [rows.forecast_values(row) for row in made])
-
-    def latest_forecasts(self, start: datetime, end: datetime) -> list[VolatilityForecast]:
-        """The newest forecast of each symbol made in [start, end), by symbol."""
-        found = self._read("latest_forecasts", start=start, end=end)
-        return [rows.forecast_of(row) for row in found]
-
-    def failed_forecasts(self, start: datetime, end: datetime) -> list[FailedForecast]:
-        """Attempts in [start, end) that failed, oldest first."""
-        found = self._read("failed_forecasts", start=start, end=end)
-        return [rows.failed_forecast_of(row) for row in found]
-
-    def write_volatility_scores(self, scores: Sequence[VolatilityScore]) -> None:
-        """Store scores; a repeated session, symbol and method stays."""
-        self._write_many("insert_volatility_score", [rows.score_values(row) for row in scores])
-
-    def volatility_scores(self, start: date, end: date) -> list[VolatilityScore]:
-        """Scores of the sessions from `start` to `end`, both included."""
-        found = self._read("volatility_scores", start=start, end=end)
-        return [rows.score_of(row) for row in found]
-
-    # -- one statement
-
-    def _run(
-        self, connection: Connection, query: str, values: Mapping[str, Any]
-    ) -> psycopg.Cursor[tuple[Any, ...]]:
-        return connection.execute(self._queries[query], values)
-
-    def _one(self, connection: Connection, query: str, **values: Any) -> rows.Row | None:
-        return self._run(connection, query, values).fetchone()
-
-    def _read(self, query: str, **values: Any) -> list[rows.Row]:
-        with self._pool.borrow() as connection, connection.cursor(binary=True) as cursor:
-            return cursor.execute(self._queries[query], values).fetchall()
-
-    def _write(self, query: str, **values: Any) -> None:
-        with self._pool.borrow() as connection:
-            self._run(connection, query, values)
-
-    def _write_many(self, query: str, values: Sequence[Mapping[str, Any]]) -> None:
-        if values:
-            with self._transaction(is_durable=False) as connection, connection.cursor() as cursor:
-                cursor.executemany(self._queries[query], values)
-
-    @contextmanager
-    def _transaction(self, *, is_durable: bool = True) -> Iterator[Connection]:
-        pool = self._pool if is_durable else self._evidence_pool
-        with pool.borrow() as connection, connection.transaction():
-            yield connection
 
     # -- parts of transactions
 
@@ -699,15 +519,3 @@ class TimescaleStore:
         )
         self._run(connection, "insert_trade", rows.trade_values(trade))
         return trade
-
-    # -- bulk
-
-    def _copy(self, table: bulk.BulkTable, values: Iterable[rows.Row]) -> None:
-        with self._evidence_pool.borrow() as connection:
-            bulk.copy_rows(connection, table, values)
-
-    def _copy_new(
-        self, table: bulk.BulkTable, values: Iterable[rows.Row], *, is_durable: bool
-    ) -> None:
-        with self._transaction(is_durable=is_durable) as connection:
-            bulk.copy_new_rows(connection, table, values)

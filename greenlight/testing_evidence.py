@@ -1,0 +1,185 @@
+"""The store's stand-in, its evidence: what was seen, measured and remembered.
+
+`testing_store` adds the ledger, as `timescale` does to `timescale_evidence`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import TypeVar
+
+from greenlight.domain import ledger
+from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
+from greenlight.domain.market import Bar, Quote, Tick
+from greenlight.ports import (
+    Coverage,
+    EquityMark,
+    Heartbeat,
+    StoreUnavailable,
+    StrategyState,
+)
+
+_T = TypeVar("_T")
+
+
+class FakeEvidence:
+    """The tables that no order depends on. Set `up` to False to take them away."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self._lock = threading.RLock()
+        self._bars: dict[tuple[str, str, datetime], Bar] = {}
+        self._equity: dict[tuple[str, datetime], EquityMark] = {}
+        self._beats: set[tuple[str, datetime]] = set()
+        self._coverage: list[Coverage] = []
+        self._states: dict[tuple[str, str], StrategyState] = {}
+        self._evaluations: dict[datetime, str] = {}
+        self._forecasts: dict[tuple[str, datetime], VolatilityForecast | FailedForecast] = {}
+        self._scores: dict[tuple[date, str, str], VolatilityScore] = {}
+        self.quotes: list[Quote] = []
+        self.ticks: list[Tick] = []
+
+    # -- evidence
+
+    def write_bars(self, bars: Sequence[Bar]) -> None:
+        """Keep bars; a repeated one is left as it was."""
+        with self._turn():
+            keys = [(bar.symbol, ledger.timeframe(bar), bar.start) for bar in bars]
+            for key, bar in zip(keys, bars, strict=True):
+                self._bars.setdefault(key, bar)
+
+    def write_quotes(self, quotes: Sequence[Quote]) -> None:
+        """Append to `quotes`."""
+        with self._turn():
+            self.quotes.extend(quotes)
+
+    def write_ticks(self, ticks: Sequence[Tick]) -> None:
+        """Append to `ticks`."""
+        with self._turn():
+            self.ticks.extend(ticks)
+
+    def write_equity(self, marks: Sequence[EquityMark]) -> None:
+        """Keep marks; a repeated instant and source is left as it was."""
+        with self._turn():
+            for mark in marks:
+                self._equity.setdefault((mark.source, mark.at), mark)
+
+    def write_heartbeats(self, beats: Sequence[Heartbeat]) -> None:
+        """Keep beats; a repeated one is left as it was."""
+        with self._turn():
+            self._beats.update((beat.component, beat.at) for beat in beats)
+
+    def write_coverage(self, coverage: Sequence[Coverage]) -> None:
+        """Append coverage as read from the broker."""
+        with self._turn():
+            self._coverage.extend(coverage)
+
+    def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
+        """Stored bars with start <= bar start < end, oldest first."""
+        with self._turn():
+            found = [
+                bar
+                for (name, frame, at), bar in self._bars.items()
+                if name == symbol and frame == timeframe and start <= at < end
+            ]
+            return sorted(found, key=lambda bar: bar.start)
+
+    def equity(self, start: datetime, end: datetime, source: str) -> list[EquityMark]:
+        """Marks in [start, end), oldest first."""
+        with self._turn():
+            found = [
+                mark
+                for (name, at), mark in self._equity.items()
+                if name == source and start <= at < end
+            ]
+            return sorted(found, key=lambda mark: mark.at)
+
+    def heartbeat_minutes(self, component: str, start: datetime, end: datetime) -> list[datetime]:
+        """The distinct minutes (UTC, truncated) in [start, end) with a heartbeat."""
+        with self._turn():
+            return sorted(
+                {
+                    at.astimezone(UTC).replace(second=0, microsecond=0)
+                    for name, at in self._beats
+                    if name == component and start <= at < end
+                }
+            )
+
+    def coverage(self, start: datetime, end: datetime) -> list[Coverage]:
+        """Coverage rows in [start, end), oldest first."""
+        with self._turn():
+            found = [row for row in self._coverage if start <= row.at < end]
+            return sorted(found, key=lambda row: row.at)
+
+    def save_strategy_states(self, states: Sequence[StrategyState]) -> None:
+        """Replace what is remembered of the given strategies and symbols."""
+        with self._turn():
+            self._states.update({(s.strategy, s.symbol): s for s in states})
+
+    def strategy_states(self, strategy: str) -> list[StrategyState]:
+        """What a strategy remembers, by symbol."""
+        with self._turn():
+            found = [state for state in self._states.values() if state.strategy == strategy]
+            return sorted(found, key=lambda state: state.symbol)
+
+    def save_evaluation(self, at: datetime, evaluation: Mapping[str, object]) -> None:
+        """Store a readiness evaluation; a repeated instant replaces nothing."""
+        text = json.dumps(dict(evaluation), allow_nan=False)
+        with self._turn():
+            self._evaluations.setdefault(at, text)
+
+    def evaluations(
+        self, start: datetime, end: datetime
+    ) -> list[tuple[datetime, dict[str, object]]]:
+        """Stored evaluations in [start, end), oldest first."""
+        with self._turn():
+            found = sorted((at, text) for at, text in self._evaluations.items())
+            return [(at, json.loads(text)) for at, text in found if start <= at < end]
+
+    # -- volatility
+
+    def write_forecasts(self, made: Sequence[VolatilityForecast | FailedForecast]) -> None:
+        """Keep forecasts and failed attempts; a repeated symbol and instant stays."""
+        with self._turn():
+            for row in made:
+                self._forecasts.setdefault((row.symbol, row.at), row)
+
+    def latest_forecasts(self, start: datetime, end: datetime) -> list[VolatilityForecast]:
+        """The newest forecast of each symbol made in [start, end), by symbol."""
+        with self._turn():
+            found: dict[str, VolatilityForecast] = {}
+            for (symbol, at), row in sorted(self._forecasts.items(), key=lambda item: item[0]):
+                if isinstance(row, VolatilityForecast) and start <= at < end:
+                    found[symbol] = row
+            return list(found.values())
+
+    def failed_forecasts(self, start: datetime, end: datetime) -> list[FailedForecast]:
+        """Attempts in [start, end) that failed, oldest first."""
+        with self._turn():
+            rows = self._forecasts.values()
+            found = [r for r in rows if isinstance(r, FailedForecast) and start <= r.at < end]
+            return sorted(found, key=lambda row: (row.at, row.symbol))
+
+    def write_volatility_scores(self, scores: Sequence[VolatilityScore]) -> None:
+        """Keep scores; a repeated session, symbol and method stays."""
+        with self._turn():
+            for score in scores:
+                self._scores.setdefault((score.session, score.symbol, score.method), score)
+
+    def volatility_scores(self, start: date, end: date) -> list[VolatilityScore]:
+        """Scores of the sessions from `start` to `end`, both included."""
+        with self._turn():
+            return [row for key, row in sorted(self._scores.items()) if start <= key[0] <= end]
+
+    def _turn(self) -> threading.RLock:
+        if not self.up:
+            raise StoreUnavailable("the store was taken away")
+        return self._lock
+
+
+def last_of(rows: Iterable[_T], limit: int | None) -> list[_T]:
+    found = list(rows)
+    return found if limit is None else found[max(0, len(found) - limit) :]
