@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import requests
 
-from actors.reconciler import reconciled
 from cluster import launch, services, wiring
 from cluster.desk_config import (
     ALPACA_DATA,
@@ -335,7 +334,7 @@ class Desk:
         return "-".join(part[:16] for part in parts)
 
     def _start_health(self, config: DeskConfig, port: int) -> None:
-        probes = HealthProbes(config, reconciled=reconciled)
+        probes = HealthProbes(config)
         self._stack.callback(probes.stop)
         probes.start()
         server = HealthServer(probes.read, port=port, secrets=secrets_of(config))

@@ -7,15 +7,17 @@ them the desk needs. What hangs or fails is told, never waited for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from actors.measures import Measures, StreamLife
+from actors.reconciler import reconciled
 from cluster.launch import CORE, SUPERVISOR
 from cluster.probes import Reading
 from cluster.supervisor import SupervisorStatus
+from greenlight.domain.audit import DecisionKind
 from greenlight.domain.gate import ReadinessPolicy
 from greenlight.domain.health import Component, ComponentState, judge_answer, judge_stream
 from greenlight.domain.market import Unavailable
@@ -37,14 +39,6 @@ CACHE_WITHIN_S: Final = 30.0
 _POLICY: Final = ReadinessPolicy()
 _LEAD_IN: Final = timedelta(days=10)
 
-Reconciled = Callable[[Store], "bool | Unavailable"]
-"""Whether the last reconciliation since the start was clean."""
-
-
-def not_reconciled(_: Store) -> Unavailable:
-    """The `Reconciled` of a desk that does not reconcile."""
-    return Unavailable("this desk does not reconcile")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFacts:
@@ -52,7 +46,9 @@ class StoreFacts:
 
     `naked_s` are the seconds in which positions were not wholly covered at the
     broker in the window of the stop-coverage criterion, `longest_naked_s` the longest
-    of them in a row, `naked` the symbols that are uncovered now.
+    of them in a row, `naked` the symbols that are uncovered now. `is_reconciled` says
+    whether the last reconciliation since the start was clean, `drift` in how many
+    things the ledger and the broker differed at it.
     """
 
     now: datetime
@@ -62,7 +58,8 @@ class StoreFacts:
     naked_s: float
     longest_naked_s: float
     naked: tuple[str, ...]
-    reconciled: bool | Unavailable
+    is_reconciled: bool
+    drift: int | Unavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +78,7 @@ class Readings:
     measures: Mapping[str, Reading[Measures]]
 
 
-def read_store(store: Store, clock_now: datetime, reconciled: Reconciled) -> StoreFacts:
+def read_store(store: Store, clock_now: datetime) -> StoreFacts:
     """Ask the store for all that is counted there.
 
     Raises
@@ -108,8 +105,21 @@ def read_store(store: Store, clock_now: datetime, reconciled: Reconciled) -> Sto
         naked_s=sum(gap.length_s for gap in gaps),
         longest_naked_s=max((gap.length_s for gap in gaps), default=0.0),
         naked=tuple(naked),
-        reconciled=reconciled(store),
+        is_reconciled=reconciled(store) is True,
+        drift=_drift(store),
     )
+
+
+def _drift(store: Store) -> int | Unavailable:
+    found = reconciled(store)
+    if found is True:
+        return 0
+    run, rows = store.latest_run(), store.decisions(kind=DecisionKind.RECONCILE, limit=1)
+    if run is not None and rows and rows[-1].decision.at >= run.started_at:
+        differences = rows[-1].decision.figures.get("differences")
+        if isinstance(differences, int):
+            return differences
+    return found if isinstance(found, Unavailable) else Unavailable("not known")
 
 
 def components(seen: Readings) -> tuple[Component, ...]:

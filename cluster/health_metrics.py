@@ -124,8 +124,9 @@ def _store(facts: StoreFacts) -> Iterator[Metric]:
     yield _gauge("naked_seconds", "Uncovered time of positions in 21 days", facts.naked_s)
     yield _gauge("naked_longest_seconds", "Longest gap of coverage", facts.longest_naked_s)
     yield _gauge("halts_in_force", "Breakers that hold entries back", len(facts.halts))
-    if not isinstance(facts.reconciled, Unavailable):
-        yield _gauge("reconciled", "1: store and broker agree", float(facts.reconciled))
+    yield _gauge("reconciled", "1: they agreed at the last look", float(facts.is_reconciled))
+    if not isinstance(facts.drift, Unavailable):
+        yield _gauge("reconcile_drift", "Differences of ledger and broker", facts.drift)
 
 
 def _supervisor(status: SupervisorStatus) -> Iterator[Metric]:

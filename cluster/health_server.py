@@ -23,7 +23,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from cluster import wiring
 from cluster.desk_config import NAMESPACE, DeskConfig
-from cluster.health import Readings, Reconciled, components, is_live, not_reconciled, read_store
+from cluster.health import Readings, components, is_live, read_store
 from cluster.health_metrics import scrape
 from cluster.json_log import Masker
 from cluster.launch import SUPERVISOR
@@ -44,7 +44,7 @@ _REQUEST_S: Final = 5.0
 class HealthProbes:
     """The probes of a desk that runs, each on a thread of its own."""
 
-    def __init__(self, config: DeskConfig, *, reconciled: Reconciled = not_reconciled) -> None:
+    def __init__(self, config: DeskConfig) -> None:
         self._began_s = time.monotonic()
         self._stopping = threading.Event()
         self._store = wiring.build_store(config)
@@ -55,7 +55,7 @@ class HealthProbes:
 
         self._supervisor = probe(partial(_ask, SUPERVISOR, "status"), 1.0)
         self._stream = probe(partial(_ask, "market-data", "stream"), 2.0)
-        self._facts = probe(lambda: read_store(self._store, datetime.now(UTC), reconciled), 5.0)
+        self._facts = probe(lambda: read_store(self._store, datetime.now(UTC)), 5.0)
         self._broker = probe(broker.account, 10.0)
         self._cache: Probe[bool] | None = None
         if config.redis_url is not None:

@@ -50,7 +50,8 @@ FACTS = StoreFacts(
     naked_s=1.5,
     longest_naked_s=1.0,
     naked=("AAPL",),
-    reconciled=True,
+    is_reconciled=True,
+    drift=0,
 )
 # One of 2 ms, one of 30 s.
 LATENCIES = Latencies(counts=(0, 1, *([0] * (len(BOUNDS_S) - 2)), 1), sum_s=30.002)

@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 
 from actors.measures import StreamLife
+from actors.reconciler import RECONCILED
 from cluster.health import (
     HEARD_WITHIN_S,
     TURN_WITHIN_S,
     components,
     is_live,
-    not_reconciled,
     read_store,
 )
 from cluster.launch import CORE
 from cluster.probes import Reading
 from cluster.supervisor import SILENT_AFTER_S
+from greenlight.domain.audit import Decision, DecisionKind, Verdict
 from greenlight.domain.health import Component, ComponentState, is_ready
 from greenlight.domain.market import Unavailable
 from greenlight.ports import Coverage, StoreUnavailable
@@ -125,21 +126,58 @@ def test_read_store_when_a_stop_came_late_then_the_naked_seconds_are_those_betwe
     run = around.store.latest_run()
     assert run is not None
     around.store.start_run(replace(run, run_id="r2", account_kind="paper"))
-    before = read_store(around.store, later(3), not_reconciled)
+    before = read_store(around.store, later(3))
     assert (before.naked_s, before.naked, before.open_positions) == (3.0, ("AAPL",), 1)
     cover(4, 10)
     cover(60, 4)
     cover(61.5, 10)
-    found = read_store(around.store, later(100), not_reconciled)
+    found = read_store(around.store, later(100))
     assert (found.naked_s, found.longest_naked_s, found.naked) == (5.5, 4.0, ())
-    assert isinstance(found.reconciled, Unavailable)
     assert {(t.of, t.label): t.count for t in found.tallies}["fills", "buy"] == 1
     around.store.halt(at=T0, until=T0 + timedelta(hours=24), reason="daily_loss")
-    assert len(read_store(around.store, later(100), not_reconciled).halts) == 1
+    assert len(read_store(around.store, later(100)).halts) == 1
 
 
 def test_read_store_when_the_store_is_away_then_raises() -> None:
     around = Surroundings()
     around.store.up = False
     with pytest.raises(StoreUnavailable):
-        read_store(around.store, T0, not_reconciled)
+        read_store(around.store, T0)
+
+
+@pytest.mark.parametrize(
+    ("reason", "figures", "is_reconciled", "drift"),
+    [
+        (RECONCILED, {}, True, 0),
+        ("not reconciled: AAPL: missing", {"differences": 2}, False, 2),
+        ("not reconciled: silent", {}, False, Unavailable("not reconciled: silent")),
+    ],
+)
+def test_read_store_when_reconciled_or_not_then_the_drift_of_the_last_look(
+    reason: str, figures: dict[str, Any], is_reconciled: bool, drift: int | Unavailable
+) -> None:
+    around = Surroundings()
+    around.store.record_decision(
+        Decision(
+            decision_id="look",
+            at=later(1),
+            kind=DecisionKind.RECONCILE,
+            verdict=Verdict.TAKEN if is_reconciled else Verdict.REFUSED,
+            symbol=None,
+            strategy=None,
+            reason=reason,
+            figures=figures,
+        )
+    )
+    found = read_store(around.store, later(2))
+    assert (found.is_reconciled, found.drift) == (is_reconciled, drift)
+
+
+def test_read_store_when_a_new_run_has_not_reconciled_then_not_and_no_drift() -> None:
+    around = Surroundings()
+    run = around.store.latest_run()
+    assert run is not None
+    around.store.start_run(replace(run, run_id="r2", started_at=later(60)))
+    found = read_store(around.store, later(61))
+    assert not found.is_reconciled
+    assert isinstance(found.drift, Unavailable)

@@ -66,8 +66,9 @@ def test_scrape_when_a_source_is_unknown_then_its_figures_are_absent_and_not_0()
     assert ("greenlight_component_age_seconds", ("recorder",)) not in found
 
 
-def test_scrape_when_nothing_was_reconciled_then_no_word_on_it() -> None:
-    unknown = replace(FACTS, reconciled=Unavailable("not yet"))
-    assert ("greenlight_reconciled", ()) not in scraped(readings(store=known(unknown)))
-    doubtful = replace(FACTS, reconciled=False)
-    assert scraped(readings(store=known(doubtful)))["greenlight_reconciled", ()] == 0
+def test_scrape_when_the_broker_did_not_tell_then_not_reconciled_and_no_drift() -> None:
+    unknown = replace(FACTS, is_reconciled=False, drift=Unavailable("the broker does not tell"))
+    found = scraped(readings(store=known(unknown)))
+    assert found["greenlight_reconciled", ()] == 0
+    assert ("greenlight_reconcile_drift", ()) not in found
+    assert scraped(HEALTHY)["greenlight_reconcile_drift", ()] == 0
