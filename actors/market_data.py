@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
@@ -25,27 +24,23 @@ from actors.links import (
     GateLink,
     MonitorsLink,
     NightlyLink,
-    RecordBatch,
     RecorderLink,
     StrategistLink,
 )
 from actors.measures import Measures, Stopwatch, StreamLife
+from actors.prices import Prices
 from actors.reconciler import PERIOD, Reconciler
+from actors.recording import Recording
 from actors.refusals import Refusals
-from greenlight.domain.audit import Figure, instant_text
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.ledger import is_flatten
 from greenlight.domain.market import (
-    CONFIRMING_QUOTES,
     Bar,
     Quote,
     Session,
     Tick,
     Unavailable,
-    bar_refusal,
     eastern_date,
-    is_confirmed,
-    quote_refusal,
     session_at,
     session_on,
 )
@@ -76,8 +71,6 @@ PRE_OPEN: Final = timedelta(minutes=60)
 """Corporate actions are applied and orders checked this long before the open."""
 AFTER_CLOSE: Final = timedelta(minutes=5)
 """A session is closed in the books this long after the bell."""
-STALE_AFTER: Final = timedelta(seconds=90)
-"""A symbol without a quote for this long in a session is flagged stale."""
 _FLATTEN_EVERY_S: Final = 1.0
 """How often the store is asked whether a person wants every position closed."""
 _FOLLOW_AFTER: Final = timedelta(seconds=30)
@@ -86,9 +79,6 @@ _SPLIT_FALL, _SPLIT_RISE = 0.7, 1.4
 """Jumps beyond stop and target: a split of 3:2 takes a price to 0.67, a reverse one of 1:2 to 2."""
 _LAST_BAR: Final = timedelta(minutes=1)
 _POLL_S: Final = 0.5
-_RECORD_ROWS: Final = 300
-_RECORD_AFTER_S: Final = 0.5
-_STREAM_ORDER: Final = frozenset({"out_of_order", "duplicate"})
 _REOPENERS: Final = frozenset({OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REFUSED})
 
 
@@ -168,10 +158,8 @@ class MarketDataHub:
         self._clock, self._advance = now, advance
 
         self._events: queue.SimpleQueue[StreamEvent | None] = queue.SimpleQueue()
-        self._quotes: dict[str, Quote] = {}
-        self._seeded: set[str] = set()
-        self._doubtful: dict[str, deque[Quote]] = {}
         self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
+        self._prices = Prices(self._refusals)
         self._actions = CorporateActions(
             store=store,
             broker=broker,
@@ -181,7 +169,6 @@ class MarketDataHub:
             symbols=symbols,
             desk=desk,
         )
-        self._ex_dates: dict[str, date] = {}
         self._watch = EquityWatch(store=store, broker=None, notifier=notifier, limits=limits)
         self._bands: dict[str, WatchBand] = {}
         self._holdings: dict[str, int] = {}
@@ -190,16 +177,9 @@ class MarketDataHub:
         self._fresh: list[Quote] = []
         self._ticks: list[Tick] = []
         self._bars: list[Bar] = []
-        self._draft_quotes: list[Quote] = []
-        self._draft_ticks: list[Tick] = []
-        self._draft_bars: list[Bar] = []
-        self._draft_marks: list[EquityMark] = []
-        self._draft_beats: list[Heartbeat] = []
-        self._sent: list[RecordBatch] = []
-        self._seq = 0
+        self._recording = Recording(recorder, monotonic)
         self._monotonic = monotonic
-        self._recorded_s = monotonic()
-        self._flatten_s = self._recorded_s
+        self._flatten_s = monotonic()
         self._minute: datetime | None = None
         self._opened: date | None = None
         self._followed: date | None = None
@@ -216,7 +196,7 @@ class MarketDataHub:
         self._steps = 0
 
         self._tick_to_exit = Stopwatch()
-        self._taken_s = self._recorded_s
+        self._taken_s = self._flatten_s
         self._event_s: float | None = None
         self._is_trade_stream_open = False
 
@@ -270,15 +250,15 @@ class MarketDataHub:
             queues={
                 "events": self._events.qsize(),
                 "decisions": self._decisions.qsize(),
-                "unflushed_batches": len(self._sent),
-                "unsent_rows": len(self._draft_quotes) + len(self._draft_ticks),
+                "unflushed_batches": self._recording.unflushed,
+                "unsent_rows": self._recording.rows,
             },
             faults=dict(self._refusals.by_reason),
         )
 
     def stale_symbols(self, now: datetime) -> list[str]:
-        """Symbols whose last good quote is older than `STALE_AFTER`."""
-        return sorted(s for s, q in self._quotes.items() if now - q.at > STALE_AFTER)
+        """Symbols whose last good quote is too old to decide on."""
+        return self._prices.stale(now)
 
     def stop(self) -> None:
         """Disconnect and end the lanes."""
@@ -317,9 +297,7 @@ class MarketDataHub:
             try:
                 self._repair(self._clock())
                 self._sweep_at = self._gate.sweep([], self._clock())
-                # Batches of an earlier life are in the recorder or gone with it.
-                held = self._recorder.record([], oldest_kept=0, flush=True)
-                self._seq = 0 if held is None else held + 1
+                self._recording.resume()
                 return
             except (StoreUnavailable, BrokerUnavailable, BrokerRefused) as error:
                 logger.error("cannot start: %s", error, extra={"action": "recover"})
@@ -359,9 +337,13 @@ class MarketDataHub:
 
     def _take(self, event: StreamEvent) -> None:
         if isinstance(event, Quote):
-            self._take_quote(event)
+            if self._prices.take(event, self._clock()):
+                self._advance(event.at)
+                self._fresh.append(event)
         elif isinstance(event, Bar):
-            self._take_bar(event)
+            self._advance(event.end)
+            if self._prices.takes_bar(event, self._clock()):
+                self._bars.append(event)
         elif isinstance(event, Tick):
             self._ticks.append(event)
         elif isinstance(event, TradeUpdate):
@@ -370,50 +352,6 @@ class MarketDataHub:
         elif isinstance(event, TradeStreamOpened):
             self._is_trade_stream_open = True
             self._repair(self._clock())
-
-    def _take_quote(self, quote: Quote) -> None:
-        symbol, last = quote.symbol, self._quotes.get(quote.symbol)
-        reason = quote_refusal(quote, last)
-        if symbol in self._seeded and reason in _STREAM_ORDER:
-            # The price to begin with came over REST; the stream may tell it once more.
-            reason = None
-        if reason == "absurd":
-            doubtful = self._doubtful.setdefault(symbol, deque(maxlen=CONFIRMING_QUOTES))
-            if is_confirmed(quote, tuple(doubtful)):
-                logger.warning("price moved", extra={"action": "believe_quote", "symbol": symbol})
-                reason = None
-            else:
-                doubtful.append(quote)
-        if reason is not None:
-            at = self._clock()
-            figures: dict[str, Figure] = {"bid": quote.bid, "ask": quote.ask}
-            figures["quote.at"] = instant_text(quote.at)
-            if last is not None:
-                figures |= {"last.bid": last.bid, "last.ask": last.ask}
-            self._refusals.add(eastern_date(at), symbol, reason, at, figures)
-            return
-        self._advance(quote.at)
-        self._seeded.discard(symbol)
-        self._doubtful.pop(symbol, None)
-        self._quotes[symbol] = quote
-        self._fresh.append(quote)
-
-    def _take_bar(self, bar: Bar) -> None:
-        self._advance(bar.end)
-        reason = bar_refusal(bar)
-        if reason is None:
-            self._bars.append(bar)
-            return
-        figures: dict[str, Figure] = {
-            "bar.start": instant_text(bar.start),
-            "open": bar.open,
-            "high": bar.high,
-            "low": bar.low,
-            "close": bar.close,
-            "volume": bar.volume,
-        }
-        at = self._clock()
-        self._refusals.add(eastern_date(at), bar.symbol, f"bar_{reason}", at, figures)
 
     # -- fills
     def _take_update(self, update: TradeUpdate) -> None:
@@ -449,7 +387,7 @@ class MarketDataHub:
 
     def _changed(self, symbol: str, at: datetime) -> None:
         now = max(self._clock(), at)
-        quote = self._quotes.get(symbol)
+        quote = self._prices.last(symbol)
         self._keep_band(symbol, self._monitors.on_change(symbol, quote, now))
 
     def _keep_band(self, symbol: str, band: WatchBand | None) -> None:
@@ -495,17 +433,9 @@ class MarketDataHub:
     def _reload_positions(self) -> None:
         self._holdings = {p.symbol: p.qty for p in self._store.open_positions()}
         self._cash = self._store.cash()
-        unseen = sorted(set(self._holdings) - set(self._quotes))
         # Equity is marked with the last prices there are until the stream brings newer ones.
-        for quote in self._market_data.latest_quotes(unseen).values():
-            if quote_refusal(quote, None) is None and not self._is_before_split(quote):
-                self._quotes[quote.symbol] = quote
-                self._seeded.add(quote.symbol)
-
-    def _is_before_split(self, quote: Quote) -> bool:
-        """Whether a quote is for shares as they were, and says nothing about the price now."""
-        ex_date = self._ex_dates.get(quote.symbol)
-        return ex_date is not None and eastern_date(quote.at) < ex_date
+        unseen = self._prices.missing(self._holdings)
+        self._prices.seed(self._market_data.latest_quotes(unseen).values())
 
     # -- a cycle's end
     def _conclude(self, now: datetime) -> None:
@@ -565,13 +495,12 @@ class MarketDataHub:
     def _follow_actions(self, day: date, now: datetime) -> set[str]:
         """Splits and symbol changes up to a day; the symbols whose monitors have looked."""
         found = self._actions.apply(day, now)
-        self._ex_dates |= found.ex_dates
         for change in found.changes:
             self._streams.rename(change.old, change.new)
-            self._quotes.pop(change.old, None)
+            self._prices.rename(change.old)
         for symbol, band in found.bands.items():
             self._keep_band(symbol, band)
-        self._quotes = {s: q for s, q in self._quotes.items() if not self._is_before_split(q)}
+        self._prices.split(found.ex_dates)
         self._reload_positions()
         self._followed = day
         return set(found.bands)
@@ -583,12 +512,12 @@ class MarketDataHub:
         fresh = {quote.symbol for quote in self._fresh}
         woken: list[tuple[str, Quote | None]] = []
         for symbol, band in sorted(self._bands.items()):
-            quote = self._quotes.get(symbol) if symbol in fresh else None
+            quote = self._prices.last(symbol) if symbol in fresh else None
             if quote is not None and self._may_be_split(session, band, quote):
                 continue
             has_left = quote is not None and not band.low < quote.bid < band.high
             if has_left or now >= band.wake_at:
-                woken.append((symbol, quote or self._recent_quote(symbol, now)))
+                woken.append((symbol, quote or self._prices.recent(symbol, now)))
         if woken:
             for symbol, after in self._monitors.on_quotes(woken, now).items():
                 before = self._bands.get(symbol)
@@ -612,17 +541,13 @@ class MarketDataHub:
             return
         self._sweep_at = now
         for symbol in sorted(self._holdings):
-            self._keep_band(symbol, self._monitors.leave(symbol, self._quotes.get(symbol), now))
+            self._keep_band(symbol, self._monitors.leave(symbol, self._prices.last(symbol), now))
 
     def _may_be_split(self, session: Session, band: WatchBand, quote: Quote) -> bool:
         """Whether splits are not known and the price jumped like one: its stop may be old."""
         if self._followed == session.day:
             return False
         return quote.bid < _SPLIT_FALL * band.low or quote.bid > _SPLIT_RISE * band.high
-
-    def _recent_quote(self, symbol: str, now: datetime) -> Quote | None:
-        quote = self._quotes.get(symbol)
-        return quote if quote is not None and now - quote.at <= STALE_AFTER else None
 
     def _hand_on(self, session: Session | None, now: datetime) -> None:
         """Everything to the recorder, bars to the strategist."""
@@ -639,7 +564,7 @@ class MarketDataHub:
         due = is_free and self._sweep_at is not None and now >= self._sweep_at
         due |= is_free and self._acts_on_scores and self._reviewed != eastern_date(now)
         if wants or (in_session and due):
-            work = (self._bars if wants else [], list(self._quotes.values()), now)
+            work = (self._bars if wants else [], self._prices.all(), now)
             if self._is_inline:
                 self._decide(*work)
             else:
@@ -660,40 +585,13 @@ class MarketDataHub:
             if self._decide_ok:
                 # What happened at 14:31 proves the minute from 14:30.
                 beat = Heartbeat(component="desk", at=minute - timedelta(minutes=1))
-                self._draft_beats.append(beat)
+                self._recording.add_beat(beat)
             mark = self._mark(now)
             if mark is not None and session is not None:
-                self._draft_marks.append(mark)
+                self._recording.add_mark(mark)
                 self._watch.check(mark.equity_usd, session, now)
-        self._draft_quotes += self._fresh
-        self._draft_ticks += self._ticks
-        self._draft_bars += self._bars
+        self._recording.add(self._fresh, self._ticks, self._bars)
         self._fresh, self._ticks = [], []
-        rows = len(self._draft_quotes) + len(self._draft_ticks)
-        is_due = self._monotonic() - self._recorded_s >= _RECORD_AFTER_S
-        if rows >= _RECORD_ROWS or (is_due and (rows or self._draft_beats)):
-            self._record(flush=False)
-
-    def _record(self, *, flush: bool) -> None:
-        batch = RecordBatch(
-            seq=self._seq,
-            quotes=tuple(self._draft_quotes),
-            ticks=tuple(self._draft_ticks),
-            bars=tuple(self._draft_bars),
-            equity=tuple(self._draft_marks),
-            heartbeats=tuple(self._draft_beats),
-        )
-        self._seq += 1
-        self._sent.append(batch)
-        self._draft_quotes, self._draft_ticks, self._draft_bars = [], [], []
-        self._draft_marks, self._draft_beats = [], []
-        self._recorded_s = self._monotonic()
-        oldest = self._sent[0].seq
-        flushed = self._recorder.record([batch], oldest_kept=oldest, flush=flush)
-        if flushed is None:
-            flushed = self._recorder.record(self._sent, oldest_kept=oldest, flush=True)
-        if flushed is not None:
-            self._sent = [kept for kept in self._sent if kept.seq > flushed]
 
     def _mark(self, now: datetime) -> EquityMark | None:
         """Ledger cash and positions at their mids; None where a price is missing."""
@@ -701,7 +599,7 @@ class MarketDataHub:
             return None
         exposure = Decimal(0)
         for symbol, qty in self._holdings.items():
-            quote = self._quotes.get(symbol)
+            quote = self._prices.last(symbol)
             if quote is None:
                 return None
             exposure += qty * (Decimal(repr(quote.bid)) + Decimal(repr(quote.ask))) / 2
@@ -722,7 +620,7 @@ class MarketDataHub:
         if self._every_minute:
             self._strategist.save()
         self._refusals.close(now)
-        self._record(flush=True)
+        self._recording.send(flush=True)
         self._recorder.close_session(now)
         self._nightly.close_session(now)
         self._closed = session.day
