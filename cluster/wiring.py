@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -253,16 +254,15 @@ def build_nightly(config: DeskConfig) -> Nightly:
     from greenlight.domain.volatility import VolatilityPolicy
     from jobs.volatility import Forecaster
 
-    return Nightly(
-        forecast=Forecaster(
-            store=build_store(config),
-            market_data=_market_data(config),
-            symbols=config.symbols,
-            policy=VolatilityPolicy(),
-            fan_out=fan_out,
-        ),
-        notifier=ConsoleNotifier(),
+    forecaster = Forecaster(
+        store=build_store(config),
+        market_data=_market_data(config),
+        symbols=config.symbols,
+        policy=VolatilityPolicy(),
+        fan_out=fan_out,
     )
+    threading.Thread(target=forecaster.warm_up, name="warm-up", daemon=True).start()
+    return Nightly(forecast=forecaster, notifier=ConsoleNotifier())
 
 
 def build_market_data(config: DeskConfig) -> MarketDataHub:

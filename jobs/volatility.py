@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
+import numpy as np
+
 from greenlight.domain.audit import DecisionKind
 from greenlight.domain.corporate_actions import present_symbols, symbol_changes
 from greenlight.domain.forecasts import (
+    Distribution,
     FailedForecast,
     Model,
     VolatilityForecast,
@@ -32,6 +35,8 @@ from greenlight.domain.market import (
 from greenlight.domain.volatility import (
     VolatilityPolicy,
     daily_returns_pct,
+    fit_garch,
+    fit_with_arch,
     forecast,
     is_fit_due,
     scores,
@@ -163,6 +168,14 @@ class Forecaster:
         self._bars: dict[str, tuple[Bar, ...]] = {}
         self._week: tuple[int, int] | None = None
 
+    def warm_up(self) -> None:
+        """Load and compile what fits need, which takes seconds that no night should wait."""
+        returns_pct = np.random.default_rng(0).normal(size=self._policy.min_returns)
+        for distribution in Distribution:
+            fit_garch(returns_pct, distribution)
+        if Model.GJR in self._policy.models:
+            fit_with_arch(returns_pct, Model.GJR, Distribution.NORMAL)
+
     def __call__(self, now: datetime) -> NightlyForecasts:
         """Score and forecast after a session's close (aware UTC); see `run_nightly`."""
         year, week, _ = eastern_date(now).isocalendar()
@@ -213,7 +226,9 @@ def run_nightly(
     size = symbols_a_task(policy)
     chunks = [(due[i : i + size], now, policy) for i in range(0, len(due), size)]
     scored = score_chunk(histories, now, policy)
-    made = [row for rows in fan_out(forecast_chunk, chunks) for row in rows]
+    # One task alone would only wait for a worker that has to load everything first.
+    run = fan_out if len(chunks) > 1 else here
+    made = [row for rows in run(forecast_chunk, chunks) for row in rows]
     made += forecast_chunk(rest, now, policy)
     store.write_volatility_scores(scored)
     store.write_forecasts(made)

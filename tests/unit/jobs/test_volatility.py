@@ -145,23 +145,35 @@ def week_before(bars: Sequence[Bar]) -> list[Bar]:
 
 
 def test_forecaster_when_a_week_goes_by_then_fits_once_and_asks_for_new_bars_only() -> None:
-    store, tape, tasks = FakeStore(), Tape({"SPY": BARS}), []
+    store, tape = FakeStore(), Tape({"SPY": BARS})
+    forecaster = Forecaster(store=store, market_data=tape, symbols=["SPY"], policy=POLICY)
+    week = week_before(BARS)
+    made = [forecaster(bar.end).made[0] for bar in week]
+    assert len({row.params for row in made}) == 1
+    assert len({row.sigma_pct for row in made}) == 5
+    assert [row.through for row in made] == [eastern_date(bar.start) for bar in week]
+    assert tape.asked[1:] == [bar.end for bar in week[:-1]]
+
+
+def test_forecaster_when_symbols_make_more_than_one_task_then_fanned_out() -> None:
+    tasks: list[list[str]] = []
 
     def fan_out(function: Any, chunks: Any) -> Any:
         for chunk in chunks:
             tasks.append([history.symbol for history in chunk[0]])
             yield function(*chunk)
 
-    forecaster = Forecaster(
-        store=store, market_data=tape, symbols=["SPY"], policy=POLICY, fan_out=fan_out
-    )
-    week = week_before(BARS)
-    made = [forecaster(bar.end).made[0] for bar in week]
-    assert tasks == [["SPY"]]
-    assert len({row.params for row in made}) == 1
-    assert len({row.sigma_pct for row in made}) == 5
-    assert [row.through for row in made] == [eastern_date(bar.start) for bar in week]
-    assert tape.asked[1:] == [bar.end for bar in week[:-1]]
+    symbols = ["A", "B", "C", "D", "E", "F"]
+    policy = VolatilityPolicy(window=250, models=(Model.GJR,))
+    made = Forecaster(
+        store=FakeStore(),
+        market_data=Tape(dict.fromkeys(symbols, BARS)),
+        symbols=symbols,
+        policy=policy,
+        fan_out=fan_out,
+    )(CLOSE)
+    assert tasks == [["A", "B", "C", "D", "E"], ["F"]]
+    assert [row.symbol for row in made.made] == symbols
 
 
 def test_forecaster_when_started_within_the_week_then_as_if_it_had_run_on() -> None:
