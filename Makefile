@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml cluster/constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@echo "greenlight: installing packages"
-	@$(BIN)/uv pip install --python $(BIN)/python --constraint cluster/constraints.txt --editable '.[dev]'
+	@$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --constraint cluster/constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
 
 test: $(STAMP)
