@@ -105,15 +105,15 @@ def taken_report(
     """Status and filled quantity of an order after the broker reported both.
 
     A report that ends an order ahead of its fills is not taken in yet: until
-    they are booked the shares are in no position, and
-    only the open order shows that they count against the limits. `booked_qty` is
+    they are booked the shares are in no position, and only the open order shows
+    that they count against the limits. `booked_qty` is
     the highest cumulative quantity among the order's booked fills. A replacement
     starts with what its predecessors filled, so only its own last fill tells.
     """
     is_end = status in TERMINAL if record.intent.replaces is None else status is OrderStatus.FILLED
     if is_end and filled_qty > booked_qty:
-        status, filled_qty = OrderStatus.WORKING, booked_qty
-        return reported_status(record.status, booked_qty, status), record.filled_qty
+        is_known = record.status not in (OrderStatus.INTENDED, OrderStatus.UNRESOLVED)
+        return (record.status if is_known else OrderStatus.WORKING), record.filled_qty
     filled = max(record.filled_qty, filled_qty)
     return reported_status(record.status, filled, status), filled
 

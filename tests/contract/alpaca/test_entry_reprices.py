@@ -91,6 +91,12 @@ class Desk:
         seen = Quote(symbol=self.symbol, at=at, bid=ask - 0.02, ask=ask, bid_size=1, ask_size=1)
         self.working.sweep([seen], at)
 
+    def book(self) -> None:
+        """Book what the broker has executed, as market data does."""
+        for fill in self.broker.executions(datetime(2014, 1, 1, tzinfo=UTC)):
+            if fill.symbol == self.symbol:
+                self.store.book_fill(fill, Decimal(0))
+
     def orders(self) -> list[BrokerOrder]:
         """The entry's orders as the broker has them."""
         names = (f"gl-{DESK}-{self.name}-entry-{attempt}" for attempt in (1, 2, 3))
@@ -132,6 +138,7 @@ def test_sweep_when_partly_filled_then_the_new_order_buys_the_rest_alone(
     exchange.fault("^POST /v2/orders", "partial", qty=4)
     desk = Desk(exchange, symbol)
     desk.gateway.look(desk.orders()[0].order_id, desk.at)
+    desk.book()
     desk.sweep(100, 101.01)
     old, new = desk.orders()
     assert (old.status, old.filled_qty) == (OrderStatus.REPLACED, 4)
@@ -150,6 +157,9 @@ def test_sweep_when_the_answer_is_lost_then_the_new_order_is_adopted(
     exchange.fault("^PATCH /v2/orders/", **fault)  # type: ignore[arg-type]
     desk.sweep(100, 101.01)
     assert desk.attempts() == [(OrderStatus.REPLACED, 0), (OrderStatus.FILLED, 10)]
+    # Until its fill is booked an order counts as open.
+    assert desk.known() == [OrderStatus.REPLACED, OrderStatus.WORKING]
+    desk.book()
     assert desk.known() == [OrderStatus.REPLACED, OrderStatus.FILLED]
     assert trading.get_open_position(desk.symbol).qty == "10"
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from greenlight.domain import ledger
-from greenlight.domain.orders import InvalidTransition, OrderKind, OrderStatus, Role
+from greenlight.domain.orders import InvalidTransition, OrderKind, OrderRecord, OrderStatus, Role
 from tests.ledger_cases import PLAN, T0, bar, decision, intent
 
 S = OrderStatus
@@ -81,6 +81,33 @@ def test_reported_status_when_impossible_then_raises() -> None:
 )
 def test_filled_status_when_ten_are_wanted_then(current: S, filled: int, expected: S) -> None:
     assert ledger.filled_status(current, 10, filled) is expected
+
+
+@pytest.mark.parametrize(
+    ("current", "filled", "reported", "now_filled", "booked", "expected"),
+    [
+        # The end came ahead of its fills: the order stays open, as it was known.
+        (S.WORKING, 0, S.FILLED, 10, 0, (S.WORKING, 0)),
+        (S.PARTIALLY_FILLED, 4, S.CANCELED, 4, 0, (S.PARTIALLY_FILLED, 4)),
+        (S.PARTIALLY_FILLED, 4, S.REPLACED, 4, 0, (S.PARTIALLY_FILLED, 4)),
+        (S.INTENDED, 0, S.FILLED, 10, 0, (S.WORKING, 0)),
+        # With its fills booked it ends.
+        (S.PARTIALLY_FILLED, 4, S.CANCELED, 4, 4, (S.CANCELED, 4)),
+        (S.WORKING, 0, S.CANCELED, 0, 0, (S.CANCELED, 0)),
+    ],
+)
+def test_taken_report_when_an_end_may_be_ahead_of_its_fills_then(
+    current: S, filled: int, reported: S, now_filled: int, booked: int, expected: tuple[S, int]
+) -> None:
+    record = OrderRecord(
+        intent=intent(qty=10),
+        order_id="o-1",
+        status=current,
+        filled_qty=filled,
+        reason=None,
+        updated_at=T0,
+    )
+    assert ledger.taken_report(record, reported, now_filled, booked) == expected
 
 
 @pytest.mark.parametrize(
