@@ -106,6 +106,17 @@ class RunningDesk:
         os.kill(ray.get(handle.pid.remote(), timeout=30), signal.SIGKILL)
         return True
 
+    def fills(self) -> list[str]:
+        """All fills as lines, to see where two runs part."""
+        store = self.store()
+        try:
+            return sorted(
+                f"{f.at} {f.symbol} {f.side} {f.qty} of {f.cum_qty} at {f.price}"
+                for f in store.fills(limit=None)
+            )
+        finally:
+            store.close()
+
     def digests(self) -> tuple[str, str]:
         """Digests of all decisions and of all fills."""
         store = self.store()

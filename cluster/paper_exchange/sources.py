@@ -11,6 +11,7 @@ prices (`intraday_path`); such sources and their sessions say `is_synthetic`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -104,7 +105,7 @@ class Source(Protocol):
         ...
 
 
-class _BaseSource:
+class _BaseSource(ABC):
     """What all sources share: names, calendar, and the making of a session."""
 
     is_synthetic = False
@@ -157,17 +158,17 @@ class _BaseSource:
             self._days[symbol] = frozenset(self._read_days(symbol))
         return self._days[symbol]
 
-    def _read_days(self, symbol: str) -> Iterable[date]:
-        raise NotImplementedError
+    @abstractmethod
+    def _read_days(self, symbol: str) -> Iterable[date]: ...
 
-    def _symbol_tape(self, symbol: str, session: Session) -> SymbolTape | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _symbol_tape(self, symbol: str, session: Session) -> SymbolTape | None: ...
 
-    def _splits_of(self, symbol: str) -> tuple[Split, ...]:
-        raise NotImplementedError
+    @abstractmethod
+    def _splits_of(self, symbol: str) -> tuple[Split, ...]: ...
 
-    def _dividends_of(self, symbol: str) -> tuple[Dividend, ...]:
-        raise NotImplementedError
+    @abstractmethod
+    def _dividends_of(self, symbol: str) -> tuple[Dividend, ...]: ...
 
 
 class DailySource(_BaseSource):

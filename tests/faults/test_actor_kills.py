@@ -31,7 +31,7 @@ def test_replay_when_each_actor_is_killed_then_fills_are_the_undisturbed_ones(
 ) -> None:
     with running_desk(tmp_path / "calm", **WINDOW) as calm:
         calm.finish()
-        expected = calm.digests()
+        expected, expected_fills = calm.digests(), calm.fills()
     with running_desk(tmp_path / "storm", **WINDOW) as storm:
         watch = NakedWatch(storm.broker)
         watch.start()
@@ -42,7 +42,7 @@ def test_replay_when_each_actor_is_killed_then_fills_are_the_undisturbed_ones(
                 killed.append(actor)
         storm.finish()
         watch.stop()
-        found = storm.digests()
+        found, fills = storm.digests(), storm.fills()
         store = storm.store()
         orders = [f.order_id for f in store.fills(limit=None)]
         entries = [d.decision for d in store.decisions(limit=None) if d.decision.kind == "entry"]
@@ -58,6 +58,7 @@ def test_replay_when_each_actor_is_killed_then_fills_are_the_undisturbed_ones(
         "supervisor",
         "nightly",
     }
+    assert fills == expected_fills
     assert found[1] == expected[1], "the fills differ"
     assert found[0] == expected[0], "the decisions differ"
     assert len(sent) == len(orders) > 4
