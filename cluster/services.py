@@ -130,12 +130,10 @@ def start_postgres(home: Path) -> PostgresService:
             _make_cluster(binaries, root, data, owner)
         sockets = _socket_folder(root, f".s.PGSQL.{_PORT}", owner)
         url = f"postgresql://postgres@/{{}}?host={quote(str(sockets), safe='')}&port={_PORT}"
-        pid = _postmaster_pid(data)
+        pid = _adopted_postmaster(data, url.format("postgres"), root / "log")
         is_adopted = pid is not None
         if pid is None:
             pid = _launch_postgres(binaries, root, data, sockets, owner, url.format("postgres"))
-        else:
-            _await_postgres(url.format("postgres"), pid, root / "log")
         _make_database(url.format("postgres"))
     return PostgresService(url=url.format(DATABASE), pid=pid, data=data, is_adopted=is_adopted)
 
@@ -255,6 +253,21 @@ def _postmaster_pid(data: Path) -> int | None:
         return None
     command = _command_line(pid) if _is_alive(pid) else []
     return pid if command and "postgres" in command[0] and str(data) in command else None
+
+
+def _adopted_postmaster(data: Path, url: str, log: Path) -> int | None:
+    pid = _postmaster_pid(data)
+    if pid is None:
+        return None
+    try:
+        _await_postgres(url, pid, log)
+    except ServiceError:
+        # It was on its way out when it was found: a killed process keeps its
+        # command line for a moment.
+        if _is_alive(pid):
+            raise
+        return None
+    return pid
 
 
 def _disown_lock(lock: Path) -> None:
