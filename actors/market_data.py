@@ -94,7 +94,8 @@ class MarketDataHub:
     limits : RiskLimits
         Those on equity are watched every minute.
     reconciler : Reconciler
-        Run at every start and repair, and then every minute; in lockstep twice a session.
+        Run at every start and repair, and then every minute; in lockstep at every close,
+        and before the open where a split or a change of symbol came.
     is_lockstep : bool
         Join the lanes at every step.
     is_threaded : bool
@@ -477,7 +478,7 @@ class MarketDataHub:
             self._keep_band(symbol, self._monitors.check(symbol, now))
         self._book_dividends(now)
         self._reload_positions()
-        if self._is_lockstep:
+        if self._is_lockstep and told:
             self._reconcile_again(now)
         self._opened = session.day
 

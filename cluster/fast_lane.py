@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import pickle
 import secrets
+import select
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -74,6 +75,8 @@ class Line:
 
     def __init__(self, address: LineAddress) -> None:
         self._line = Client((address.host, address.port), authkey=address.key)
+        self._arrivals = select.poll()
+        self._arrivals.register(self._line.fileno(), select.POLLIN)
         self._numbers = itertools.count()
 
     def send(self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
@@ -95,7 +98,7 @@ class Line:
             The actor is gone.
         """
         while True:
-            if not self._line.poll(timeout_s):
+            if not self._arrivals.poll(timeout_s * 1000):
                 raise TimeoutError(f"no answer within {timeout_s} s")
             found, is_value, value = self._line.recv()
             if found == number:

@@ -116,6 +116,7 @@ class LockstepControl:
             f'"kind":"{step.kind}","session":"{step.session.day.isoformat()}",'
             f'"data_messages":{count},"trade_updates":{self._venue.trades.sent}}}'
         )
+        asyncio.get_running_loop().call_soon(replay.prepare)
 
 
 class ControlRoutes:

@@ -8,8 +8,10 @@ session has closed. Before it stand the routes in `rest`; after it `tapes`.
 from __future__ import annotations
 
 import base64
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -126,10 +128,11 @@ class DataRoutes:
         days, series = found
         now = self._now()
         last = min(eastern_date(to_datetime(end)), eastern_date(now))
-        for i, day in enumerate(days):
+        first = bisect_left(days, eastern_date(to_datetime(start)))
+        for i, day in enumerate(days[first:], first):
             if day > last:
                 return
-            at_ns = to_ns(eastern_midnight(day))
+            at_ns = _midnight_ns(day)
             if not start <= at_ns <= end:
                 continue
             session = session_on(day)
@@ -366,6 +369,11 @@ class DataRoutes:
                 token = _token(symbol, skip + len(page))
                 break
         return JSONResponse({key: answer, "next_page_token": token})
+
+
+@lru_cache(maxsize=16_384)
+def _midnight_ns(day: date) -> int:
+    return to_ns(eastern_midnight(day))
 
 
 def _symbols(request: Request) -> list[str]:

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from cluster.json_log import log_as_json
 from cluster.paper_exchange.control import ControlRoutes
@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-class _AbortableProtocol(H11Protocol):
+class _AbortableProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, with its connections within reach of the `drop` fault."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -275,6 +275,7 @@ class AlpacaStreams:
         self._is_subscribed = self._is_listening = False
         self._data_seen = self._updates_seen = 0
         self._step: StepReady | None = None
+        self._held: list[StreamEvent] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._step_needs = (0, 0)
         self._renamed = threading.Event()
@@ -309,7 +310,7 @@ class AlpacaStreams:
         """See `Streams.acknowledge`."""
         if self._loop is not None:
             ack = {"type": "ack", "seq": step.seq, "trade_updates": step.trade_updates}
-            asyncio.run_coroutine_threadsafe(self._send(ack), self._loop)
+            self._loop.call_soon_threadsafe(self._spawn, self._send(ack))
 
     def rename(self, old: str, new: str) -> None:
         """See `Streams.rename`. Returns once the new name comes, or at the next connection will."""
@@ -403,7 +404,13 @@ class AlpacaStreams:
         self._data_seen -= data
         # The same step is delivered again only after a further update or a "wait".
         self._step_needs = (0, self._updates_seen + 1)
-        self._sink(replace(step, trade_updates=self._updates_seen))
+        self._pass_on(replace(step, trade_updates=self._updates_seen))
+
+    def _pass_on(self, event: StreamEvent) -> None:
+        for held in self._held:
+            self._sink(held)
+        self._held.clear()
+        self._sink(event)
 
     # -- what the streams bring; an exception here would make alpaca-py drop the rest of a batch
     def _on_subscribed(self) -> None:
@@ -413,12 +420,13 @@ class AlpacaStreams:
             return
         self._is_subscribed = True
         self._data_seen = 0
+        self._held.clear()
         self._spawn(self._announce())
 
     def _on_listening(self) -> None:
         self._is_listening = True
         self._updates_seen = 0
-        self._sink(TradeStreamOpened())
+        self._pass_on(TradeStreamOpened())
         self._spawn(self._announce())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -428,9 +436,15 @@ class AlpacaStreams:
 
     def _take(self, msg: Any, parse: Callable[[Any], StreamEvent]) -> None:
         try:
-            self._sink(parse(msg))
+            event = parse(msg)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             logger.exception("unreadable message", extra={"action": "refuse_message"})
+        else:
+            if self._control_url is None:
+                self._sink(event)
+            else:
+                # A step is one piece of work: whoever takes it is woken once.
+                self._held.append(event)
         self._data_seen += 1
         self._deliver_step()
 
@@ -451,11 +465,11 @@ class AlpacaStreams:
 
     async def _on_trade_update(self, msg: Any) -> None:
         try:
-            self._sink(_trade_update(msg["data"]))
+            self._pass_on(_trade_update(msg["data"]))
         except (KeyError, TypeError, ValueError, ArithmeticError):
             # The event is lost, its effect is not: the trade gap makes the desk ask over REST.
             logger.exception("unreadable trade update", extra={"action": "refuse_update"})
-            self._sink(TradeStreamOpened())
+            self._pass_on(TradeStreamOpened())
         self._updates_seen += 1
         self._deliver_step()
 
