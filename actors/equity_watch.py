@@ -24,7 +24,7 @@ from greenlight.domain.halts import (
     equity_base,
     halt_kind,
 )
-from greenlight.domain.market import Session
+from greenlight.domain.market import Session, previous_session
 from greenlight.ports import Broker, BrokerRefused, BrokerUnavailable, Notifier, Store
 
 logger = logging.getLogger(__name__)
@@ -54,22 +54,14 @@ class EquityWatch:
         self._notifier = notifier
         self._limits = limits
         self._base: tuple[Session, EquityBase] | None = None
+        self._closes: tuple[Session, list[EquityAt]] | None = None
         self._first: Decimal | None = None
         self._quiet_until: datetime | None = None
 
     def base(self, session: Session) -> EquityBase:
-        """What equity in a session is held against, read anew."""
+        """What equity in a session is held against, with what was lifted since."""
         start = session.open - HIGH_WINDOW
-        closes = [
-            EquityAt(at=mark.at, equity_usd=mark.equity_usd)
-            for mark in self._store.equity(start, session.open, "broker")
-        ]
-        if not closes and (last := self._last_equity()) is not None:
-            closes = [EquityAt(at=start, equity_usd=last)]
-        run = self._store.latest_run()
-        if closes and run is not None and start <= run.started_at < closes[0].at:
-            # Cash is no more than equity, so this can only set a high that was reached.
-            closes.insert(0, EquityAt(at=run.started_at, equity_usd=run.start_cash_usd))
+        closes = self._closes_before(session, start)
         lifts = {
             halt_kind(halt.reason): halt.lifted_at
             for halt in self._store.lifted_halts(start)
@@ -81,6 +73,25 @@ class EquityWatch:
             loss_lift=self._equity_at(lifts.get(DAILY_LOSS)),
             drawdown_lift=self._equity_at(lifts.get(DRAWDOWN)),
         )
+
+    def _closes_before(self, session: Session, start: datetime) -> list[EquityAt]:
+        if self._closes is not None and self._closes[0] == session:
+            return self._closes[1]
+        closes = [
+            EquityAt(at=mark.at, equity_usd=mark.equity_usd)
+            for mark in self._store.equity(start, session.open, "broker")
+        ]
+        # Once the last close is there, nothing before this session changes any more.
+        is_whole = bool(closes) and closes[-1].at >= previous_session(session.day).close
+        if not closes and (last := self._last_equity()) is not None:
+            closes = [EquityAt(at=start, equity_usd=last)]
+        run = self._store.latest_run()
+        if closes and run is not None and start <= run.started_at < closes[0].at:
+            # Cash is no more than equity, so this can only set a high that was reached.
+            closes.insert(0, EquityAt(at=run.started_at, equity_usd=run.start_cash_usd))
+        if is_whole:
+            self._closes = session, closes
+        return closes
 
     def check(self, equity: Decimal | None, session: Session, now: datetime) -> None:
         """Halt entries where equity demands it; cheap while it does not."""

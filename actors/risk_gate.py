@@ -211,12 +211,11 @@ class RiskGate:
         """Whether the broker has accepted an entry on it now."""
         signal = seen.signal
         name = entry_decision_id(self._desk, signal)
-        sent = self._store.order(client_order_id(self._desk, name, Role.ENTRY, 1))
-        if sent is not None:
-            self._working.settle(sent, now)
-            return False
         if self._store.decision(name) is not None:
             # A refusal stands when its signal comes again, whatever has changed since.
+            sent = self._store.order(client_order_id(self._desk, name, Role.ENTRY, 1))
+            if sent is not None:
+                self._working.settle(sent, now)
             return False
         state = self._desk_state(seen, now)
         verdict = judge(signal, state, self._limits)

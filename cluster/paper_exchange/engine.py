@@ -10,8 +10,8 @@ Notes
 -----
 As on Alpaca's paper venue: only the NBBO counts, sizes do not, there are no
 fees, and a share `partial_fill_probability` of executions is partial, drawn
-from a hash of the order's `client_order_id`, so that the draw does not depend
-on what else happens.
+from a hash of symbol, side and instant. An order's name is not in it: a desk
+that had to send an order under a second name meets the same market.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class MatchingEngine:
             limit = order.cap
         price = market.ask if order.is_buy else market.bid
         if limit is None or (price <= float(limit) if order.is_buy else price >= float(limit)):
-            self.fill(order, at_ns, to_decimal(price), self._fill_qty(order))
+            self.fill(order, at_ns, to_decimal(price), self._fill_qty(order, at_ns))
         if order.time_in_force in ("ioc", "fok") and not order.is_terminal:
             self.finish(order, Status.CANCELED, at_ns)
 
@@ -182,12 +182,12 @@ class MatchingEngine:
         order.stop_price = trailing_stop_price(order, price)
         self.changed[order.id] = order
 
-    def _fill_qty(self, order: Order) -> Decimal:
+    def _fill_qty(self, order: Order, at_ns: int) -> Decimal:
         remaining = order.remaining
         probability = self.settings.partial_fill_probability
         if remaining < 2 or order.time_in_force == "fok" or probability <= 0:
             return remaining
-        key = f"{order.client_order_id}:{order.fill_count}"
+        key = f"{order.symbol}:{order.side}:{at_ns}"
         if draw(key) >= probability:
             return remaining
         return Decimal(1 + math.floor(draw(key + ":qty") * float(remaining - 1)))

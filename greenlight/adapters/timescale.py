@@ -150,7 +150,8 @@ class TimescaleStore(EvidenceTables):
 
     def record_decision(self, decision: Decision) -> bool:
         """Append to the chain; False where the `decision_id` is there already."""
-        with self._transaction() as connection:
+        # One statement is a transaction of its own, without two more round trips.
+        with self._pool.borrow() as connection:
             return self._append(connection, decision)
 
     def record_intent(self, intent: OrderIntent, decision: Decision | None) -> bool:

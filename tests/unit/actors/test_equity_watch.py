@@ -76,6 +76,24 @@ def test_check_when_equity_stays_up_then_the_store_is_asked_once_a_session(
     assert reasons(around, T0) == []
 
 
+def test_base_when_the_last_close_is_known_then_closes_are_read_once_a_session(
+    around: Surroundings,
+) -> None:
+    mark(around, FRIDAY, "100000")
+    eye = watch(around)
+    assert [eye.base(session()).high_usd for _ in range(5)] == [Decimal(100000)] * 5
+    assert isinstance(around.store, CountingStore)
+    assert around.store.reads == 1
+
+
+def test_base_when_the_last_close_comes_late_then_it_counts(around: Surroundings) -> None:
+    mark(around, FRIDAY - timedelta(days=1), "99000")
+    eye = watch(around)
+    assert eye.base(session()).loss_base_usd == Decimal(99000)
+    mark(around, FRIDAY, "100000")
+    assert eye.base(session()).loss_base_usd == Decimal(100000)
+
+
 def test_check_when_the_loss_stays_then_one_halt_one_alert_and_few_reads(
     around: Surroundings,
 ) -> None:

@@ -161,13 +161,27 @@ def test_partial_fill_when_other_orders_came_first_then_the_draw_is_the_same() -
 def test_partial_fills_when_many_then_about_the_chosen_share() -> None:
     market = Market(partial_fills=0.1, cash=100_000_000)
     partial = 0
-    for i in range(2_000):
-        order = market.send("buy", 2, client_order_id=f"o{i}")
+    for _ in range(2_000):
+        market.tick("AAA", 99.9, 100.1, 100.0)
+        order = market.send("buy", 2)
         partial += order.status is Status.PARTIALLY_FILLED
         if order.status is Status.PARTIALLY_FILLED:
             market.cancel(order)
     # Binomial(2000, 0.1): mean 200, standard deviation 13.4; five of them.
     assert 133 <= partial <= 267
+
+
+def test_partial_fill_when_the_order_has_another_name_then_is_the_same() -> None:
+    def quantities(name: str) -> list[Decimal]:
+        market = Market(partial_fills=0.5, cash=100_000_000)
+        orders = []
+        for i in range(50):
+            market.tick("AAA", 99.9, 100.1, 100.0)
+            orders.append(market.send("buy", 9, client_order_id=f"{name}{i}"))
+        return [order.filled_qty for order in orders]
+
+    assert quantities("first") == quantities("second")
+    assert len(set(quantities("first"))) > 2
 
 
 def test_opg_when_session_opens_then_fills_at_the_first_print_within_the_quote() -> None:
