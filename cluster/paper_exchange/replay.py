@@ -247,10 +247,10 @@ class Replay:
 
     def _prepared_messages(self, step: Step) -> list[dict[str, Any]]:
         prepared, self._prepared = self._prepared, None
-        if prepared is not None and prepared[0] == step.seq:
-            # A later subscription is another table.
-            if prepared[1] is self.venue.data.subscribed:
-                return prepared[2]
+        # A later subscription is another table.
+        wanted = step.seq, self.venue.data.subscribed
+        if prepared is not None and prepared[0] == wanted[0] and prepared[1] is wanted[1]:
+            return prepared[2]
         return self._minute_messages(step)
 
     def _minute_messages(self, step: Step) -> list[dict[str, Any]]:
