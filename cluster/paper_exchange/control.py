@@ -109,12 +109,13 @@ class LockstepControl:
     async def _publish(self, socket: Socket) -> None:
         replay = self._replay
         replay.advance()
-        count = await replay.publish()
+        await replay.publish()
         step = replay.step
+        sent = json.dumps(self._venue.data.sent)
         await socket.send_text(
             f'{{"type":"step","seq":{step.seq},"at":"{rfc3339(step.at_ns)}",'
             f'"kind":"{step.kind}","session":"{step.session.day.isoformat()}",'
-            f'"data_messages":{count},"trade_updates":{self._venue.trades.sent}}}'
+            f'"data_messages":{sent},"trade_updates":{self._venue.trades.sent}}}'
         )
         asyncio.get_running_loop().call_soon(replay.prepare)
 

@@ -110,15 +110,14 @@ class Replay:
         self.step = self.timeline.step(self.step.seq + 1)
         self.is_matched = False
 
-    async def publish(self) -> int:
-        """Tell the data subscriber the present step; how many messages left."""
+    async def publish(self) -> None:
+        """Tell the data subscriber the present step."""
         step = self.step
         if step.kind == "minute":
             await self._tell_headlines(step)
-            return await self.venue.data.publish(self._prepared_messages(step))
-        if step.kind == "close":
-            return await self.venue.data.publish(self._daily_messages(step))
-        return 0
+            await self.venue.data.publish(self._prepared_messages(step))
+        elif step.kind == "close":
+            await self.venue.data.publish(self._daily_messages(step))
 
     def prepare(self) -> None:
         """Make the next minute's messages while the desk works; no order changes them."""

@@ -79,6 +79,12 @@ class MessageHub:
         self.socket: Socket | None = None
         self.subscribed: dict[str, set[str]] = {channel: set() for channel in self.channels}
         self.is_waiting_bounded = False
+        self._sent = 0
+
+    @property
+    def sent(self) -> int | None:
+        """Messages published on the present connection; None without one."""
+        return self._sent if self.socket is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection from its upgrade to its end."""
@@ -117,7 +123,7 @@ class MessageHub:
             if code is not None:
                 await socket.send(error_frame(code))
                 return False
-            self.socket = socket
+            self.socket, self._sent = socket, 0
             await socket.send(pack([{"T": "success", "msg": "authenticated"}]))
             return True
 
@@ -169,36 +175,28 @@ class MessageHub:
         symbols = self.subscribed[channel]
         return symbol in symbols or "*" in symbols
 
-    async def publish(self, messages: list[dict[str, Any]]) -> int:
-        """Send messages as one frame.
-
-        Returns
-        -------
-        int
-            How many messages left: fewer or more than given where a fault is
-            set, 0 without a subscriber.
-        """
+    async def publish(self, messages: list[dict[str, Any]]) -> None:
+        """Send messages as one frame: fewer or more of them where a fault is set."""
         socket = self.socket
         if socket is None or not messages:
-            return 0
+            return
         if self.venue.faults.rules:
             rule = self.venue.faults.hit(f"{self.name}:error:", _ERROR)
             if rule is not None:
                 await self._drop(socket, int(rule.options.get("code", 407)))
-                return 0
+                return
             messages = self._disturb(messages)
             if not messages:
-                return 0
+                return
         frame = pack(messages)
+        self._sent += len(messages)
         if not self.is_waiting_bounded:
             await socket.send(frame)
-            return len(messages)
+            return
         try:
             await asyncio.wait_for(socket.send(frame), SLOW_CLIENT_S)
         except TimeoutError:
             await self._drop(socket, 407)
-            return 0
-        return len(messages)
 
     async def _drop(self, socket: Socket, code: int) -> None:
         self.socket = None

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -214,6 +215,11 @@ class _DataStream(StockDataStream):  # type: ignore[misc, unused-ignore]
     """alpaca-py's stream that tells when the server has confirmed a subscription."""
 
     on_subscribed: Callable[[], None]
+    on_lost: Callable[[], None]
+
+    async def _start_ws(self) -> None:
+        self.on_lost()
+        await super()._start_ws()
 
     def rename(self, old: str, new: str) -> bool:
         """Take the handlers over to another symbol; whether there was any to take."""
@@ -232,6 +238,11 @@ class _TradeStream(TradingStream):  # type: ignore[misc, unused-ignore]
     """alpaca-py's stream that tells when the server listens."""
 
     on_listening: Callable[[], None]
+    on_lost: Callable[[], None]
+
+    async def _start_ws(self) -> None:
+        self.on_lost()
+        await super()._start_ws()  # type: ignore[no-untyped-call]
 
     async def _dispatch(self, msg: dict[str, Any]) -> None:
         if msg.get("stream") == "listening":
@@ -272,19 +283,22 @@ class AlpacaStreams:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = threading.Event()
         self._control: websockets.ClientConnection | None = None
-        self._is_subscribed = self._is_listening = False
+        self._is_subscribed = self._is_listening = self._is_announced = False
+        # Counted from the beginning of each stream's present connection.
         self._data_seen = self._updates_seen = 0
         self._step: StepReady | None = None
         self._held: list[StreamEvent] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._step_needs = (0, 0)
+        self._step_needs: tuple[float, float] = (0, 0)
         self._renamed = threading.Event()
         self._renamed.set()
 
         self._data = _DataStream(key_id, secret_key, raw_data=True, url_override=data_url)
         self._data.on_subscribed = self._on_subscribed
+        self._data.on_lost = self._on_lost_data
         self._trades = _TradeStream(key_id, secret_key, raw_data=True, url_override=trade_url)
         self._trades.on_listening = self._on_listening
+        self._trades.on_lost = self._on_lost_updates
         if control_url is not None:
             # alpaca-py backs off on the wall clock; a replay would wait for nothing.
             for stream in (self._data, self._trades):
@@ -360,6 +374,7 @@ class AlpacaStreams:
             try:
                 async with websockets.connect(url, proxy=None, ping_interval=None) as control:
                     self._control = control
+                    self._is_announced = False
                     await self._announce()
                     async for text in control:
                         self._on_control(json.loads(text))
@@ -369,8 +384,11 @@ class AlpacaStreams:
             await asyncio.sleep(0.1)
 
     async def _announce(self) -> None:
-        # Until both streams are confirmed the exchange would publish into nothing.
-        if self._is_subscribed and self._is_listening and self._control is not None:
+        # Until both streams are confirmed the exchange would publish into nothing, and
+        # a second word would have it publish the step once more.
+        is_whole = self._is_subscribed and self._is_listening and self._control is not None
+        if is_whole and not self._is_announced:
+            self._is_announced = True
             self._step = None
             await self._send({"type": "ready"})
 
@@ -389,7 +407,9 @@ class AlpacaStreams:
                 session=date.fromisoformat(message["session"]),
                 trade_updates=0,
             )
-            self._step_needs = (message["data_messages"], message["trade_updates"])
+            data = message["data_messages"]
+            # Without a data stream the step is told again once there is one.
+            self._step_needs = (math.inf if data is None else data, message["trade_updates"])
         elif kind == "wait" and self._step is not None and message["seq"] == self._step.seq:
             # The step's own data may still be on its way: only the updates are news.
             self._step_needs = (self._step_needs[0], message["trade_updates"])
@@ -401,7 +421,6 @@ class AlpacaStreams:
         step, (data, updates) = self._step, self._step_needs
         if step is None or self._data_seen < data or self._updates_seen < updates:
             return
-        self._data_seen -= data
         # The same step is delivered again only after a further update or a "wait".
         self._step_needs = (0, self._updates_seen + 1)
         self._pass_on(replace(step, trade_updates=self._updates_seen))
@@ -418,13 +437,19 @@ class AlpacaStreams:
             # A further symbol on the same connection: nothing begins anew.
             self._renamed.set()
             return
-        self._is_subscribed = True
+        self._is_subscribed, self._is_announced = True, False
         self._data_seen = 0
         self._held.clear()
         self._spawn(self._announce())
 
+    def _on_lost_data(self) -> None:
+        self._is_subscribed = False
+
+    def _on_lost_updates(self) -> None:
+        self._is_listening = False
+
     def _on_listening(self) -> None:
-        self._is_listening = True
+        self._is_listening, self._is_announced = True, False
         self._updates_seen = 0
         self._pass_on(TradeStreamOpened())
         self._spawn(self._announce())

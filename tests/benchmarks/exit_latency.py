@@ -179,7 +179,6 @@ class BareScript:
                     continue
                 while self._data_seen < needs[0] or self._updates_seen < needs[1]:
                     await asyncio.sleep(0)
-                self._data_seen -= needs[0]
                 await control.send(
                     json.dumps({"type": "ack", "seq": seq, "trade_updates": self._updates_seen})
                 )
