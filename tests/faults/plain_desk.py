@@ -53,7 +53,7 @@ from tests.faults.sim_desk import NoNightly, NoRecorder
 LIMITS = RiskLimits(max_weight_frac=0.01, max_entries_a_minute=60, max_entries_an_hour=200)
 """Nine shares or so, so that no day of tests reaches the limit of its loss."""
 POLICY = EntryPolicy(timeout_s=180, reprices=0, reprice_after_s=180)
-DEADLINE_S = 1.0
+DEADLINE_S = 5.0
 _HISTORY = timedelta(days=110)
 _names = (f"f{number}" for number in itertools.count(1))
 
@@ -118,6 +118,7 @@ class Script:
     def __init__(self, desk: PlainDesk) -> None:
         self._desk = desk
         self.wants: set[str] = set()
+        self.seen_until: datetime | None = None
 
     def on_minute(
         self, bars: Sequence[Bar], quotes: Sequence[Quote], now: datetime
@@ -128,7 +129,10 @@ class Script:
             for bar in bars
             if bar.symbol in self.wants
         ]
-        return self._desk.judge(wishes, now) if wishes else None
+        try:
+            return self._desk.judge(wishes, now) if wishes else None
+        finally:
+            self.seen_until = max((bar.end for bar in bars), default=self.seen_until)
 
     def save(self) -> None:
         return None
@@ -225,7 +229,10 @@ class PlainDesk:
 
     def market_data(self) -> AlpacaMarketData:
         return AlpacaMarketData(
-            base_url=self.exchange.url, key_id=KEY, secret_key=SECRET, deadline_s=DEADLINE_S
+            base_url=self.exchange.url,
+            key_id=KEY,
+            secret_key=SECRET,
+            deadline_s=self.deadline_s,
         )
 
     def new_gate(self, **ports: Any) -> RiskGate:
@@ -308,6 +315,12 @@ class PlainDesk:
         self.step()
         while not (0 < self.driver.minute <= 360 and self._place() == WAVE.index(price)):
             self.step()
+
+    def want(self, *symbols: str) -> None:
+        """Let the script buy, from the next minute on."""
+        present = datetime.fromisoformat(self.driver.current["at"])
+        wait_until(lambda: self.script.seen_until == present)
+        self.script.wants = set(symbols)
 
     def _place(self) -> int:
         return (self.driver.minute - 1) % len(WAVE)

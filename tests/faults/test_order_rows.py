@@ -122,10 +122,20 @@ def test_lookup_404_when_the_order_shows_late_then_looked_up_until_it_does(
 # -- an exchange that does not answer, or not in JSON
 
 
+@pytest.fixture
+def hasty(desk: PlainDesk) -> PlainDesk:
+    """A desk that waits a second for an answer, and no longer."""
+    desk.stop()
+    desk.deadline_s = 1.0
+    desk.start()
+    return desk
+
+
 @pytest.mark.fault("REST hangs", bound_s=2)
 def test_rest_hangs_when_an_entry_waits_for_its_answer_then_exits_do_not(
-    desk: PlainDesk, recovery: Recovery
+    hasty: PlainDesk, recovery: Recovery
 ) -> None:
+    desk = hasty
     desk.hold("BETA")
     # Longer than the sends and look-ups of one entry.
     desk.exchange.fault("^(POST|GET) /v2/orders.*(ALFA|entry)", "hold", count=0)
@@ -144,8 +154,9 @@ def test_rest_hangs_when_an_entry_waits_for_its_answer_then_exits_do_not(
 
 @pytest.mark.fault("REST hangs", bound_s=3)
 def test_rest_hangs_when_no_question_is_answered_then_exits_go_out(
-    desk: PlainDesk, recovery: Recovery
+    hasty: PlainDesk, recovery: Recovery
 ) -> None:
+    desk = hasty
     desk.hold()
     desk.exchange.fault("^GET /v2/", "hold", count=0)
     # The minute's comparison with the broker meets the silence first.
@@ -163,8 +174,9 @@ def test_rest_hangs_when_no_question_is_answered_then_exits_go_out(
 
 @pytest.mark.fault("REST hangs", bound_s=3)
 def test_rest_hangs_when_a_repair_cannot_end_then_exits_go_out(
-    desk: PlainDesk, recovery: Recovery
+    hasty: PlainDesk, recovery: Recovery
 ) -> None:
+    desk = hasty
     desk.hold()
     desk.exchange.fault("^GET /v2/account", "hold", count=0)
     # A new stream makes the desk compare everything, which it cannot now.
@@ -222,7 +234,7 @@ def test_key_revoked_when_the_desk_trades_then_entries_halt_with_one_alert(
     desk: PlainDesk, recovery: Recovery
 ) -> None:
     desk.hold("BETA", stop_frac=0.05)
-    desk.script.wants = {"ALFA"}
+    desk.want("ALFA")
     body = '{"message":"unauthorized."}'
     desk.exchange.fault("^(GET|POST|PATCH|DELETE) /v2/", "status", status=401, body=body, count=0)
     for number in range(3):

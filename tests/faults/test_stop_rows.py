@@ -197,8 +197,8 @@ def test_partial_entry_when_nothing_more_comes_then_rest_cancelled_and_stop_for_
     desk: PlainDesk, recovery: Recovery
 ) -> None:
     desk.to_price(100)
+    desk.want("ALFA")
     desk.exchange.fault("^POST /v2/orders", "partial", qty=4)
-    desk.script.wants = {"ALFA"}
     recovery.injected()
     desk.step()
     desk.wait_covered()

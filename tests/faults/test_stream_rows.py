@@ -226,7 +226,7 @@ def test_stale_quote_when_one_symbol_freezes_then_no_decision_on_it_alone(
     desk.to_price(101)
     desk.exchange.fault("^data:quotes:ALFA", "mute", count=0)
     desk.step(2)
-    desk.script.wants = {"ALFA", "BETA"}
+    desk.want("ALFA", "BETA")
     desk.step()
     desk.wait_covered("BETA")
     wait_until(lambda: desk.refusals("ALFA") != [])
