@@ -9,7 +9,8 @@ from datetime import date
 import pytest
 
 from tests.exchange_fixture import ExchangeProcess, LockstepDriver
-from tests.faults.plain_desk import PlainDesk, clear, write_source
+from tests.faults.plain_desk import PlainDesk, clear
+from tests.faults.plain_parts import write_source
 from tests.store_fixture import postgres_database, postgres_server
 
 __all__ = ["postgres_database", "postgres_server"]

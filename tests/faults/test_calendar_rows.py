@@ -17,7 +17,8 @@ import pytest
 from greenlight.domain.audit import DecisionKind
 from tests.exchange_fixture import SPLIT_DAY, ExchangeProcess, LockstepDriver
 from tests.fault_table import Recovery
-from tests.faults.plain_desk import PlainDesk, write_source
+from tests.faults.plain_desk import PlainDesk
+from tests.faults.plain_parts import write_source
 
 ROOT = Path(__file__).resolve().parents[2]
 
