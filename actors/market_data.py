@@ -78,7 +78,7 @@ _FLATTEN_EVERY_S: Final = 1.0
 """How often the store is asked whether a person wants every position closed."""
 _FOLLOW_AFTER: Final = timedelta(seconds=30)
 """Corporate actions that could not be read are asked for again after this."""
-_ASK_AGAIN: Final = timedelta(seconds=2)
+_ASK_AGAIN: Final = timedelta(seconds=3)
 """A broker that did not tell is asked again after this, beside the protect lane."""
 _SPLIT_FALL, _SPLIT_RISE = 0.7, 1.4
 """Jumps beyond stop and target: a split of 3:2 takes a price to 0.67, a reverse one of 1:2 to 2."""
