@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from actors.corporate_actions import CorporateActions
 from actors.equity_watch import EquityWatch
+from actors.inbox import Inbox
 from actors.links import (
     GateLink,
     MonitorsLink,
@@ -32,6 +33,8 @@ from actors.prices import Prices
 from actors.reconciler import PERIOD, Reconciler
 from actors.recording import Recording
 from actors.refusals import Refusals
+from actors.side_look import SideLook
+from actors.stream_watch import StreamWatch
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.ledger import is_flatten
 from greenlight.domain.market import (
@@ -75,6 +78,8 @@ _FLATTEN_EVERY_S: Final = 1.0
 """How often the store is asked whether a person wants every position closed."""
 _FOLLOW_AFTER: Final = timedelta(seconds=30)
 """Corporate actions that could not be read are asked for again after this."""
+_ASK_AGAIN: Final = timedelta(seconds=3)
+"""A broker that did not tell is asked again after this, beside the protect lane."""
 _SPLIT_FALL, _SPLIT_RISE = 0.7, 1.4
 """Jumps beyond stop and target: a split of 3:2 takes a price to 0.67, a reverse one of 1:2 to 2."""
 _LAST_BAR: Final = timedelta(minutes=1)
@@ -158,7 +163,15 @@ class MarketDataHub:
         self._every_minute = every_minute
         self._clock, self._advance = now, advance
 
-        self._events: queue.SimpleQueue[StreamEvent | None] = queue.SimpleQueue()
+        # A lockstep step is whole or it is not told; in real time nothing piles up.
+        self._events: queue.SimpleQueue[StreamEvent | None] | Inbox
+        self._events = queue.SimpleQueue() if self._is_inline else Inbox()
+        self._side: SideLook | None = None if self._is_inline else SideLook(reconciler.look)
+        self._stream_watch: StreamWatch | None = None
+        if not self._is_inline:
+            self._stream_watch = StreamWatch(
+                store=store, streams=streams, notifier=notifier, desk=desk, now_s=monotonic()
+            )
         self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
         self._prices = Prices(self._refusals)
         self._actions = CorporateActions(
@@ -192,7 +205,7 @@ class MarketDataHub:
         self._reviewed: date | None = None
         self._to_leave: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._decide_ok = True
-        self._is_repair_due = self._is_unpaid = False
+        self._is_repair_due = self._is_unpaid = self._is_untold = False
         self._retry_s = retry_s
         self._steps = 0
 
@@ -246,6 +259,9 @@ class MarketDataHub:
 
     def measures(self) -> Measures:
         """Latencies, queues and refused input since this actor began."""
+        faults = dict(self._refusals.by_reason)
+        if isinstance(self._events, Inbox) and self._events.dropped:
+            faults["inbox_full"] = self._events.dropped
         return Measures(
             latencies={"tick_to_exit": self._tick_to_exit.read()},
             queues={
@@ -254,7 +270,7 @@ class MarketDataHub:
                 "unflushed_batches": self._recording.unflushed,
                 "unsent_rows": self._recording.rows,
             },
-            faults=dict(self._refusals.by_reason),
+            faults=faults,
         )
 
     def stale_symbols(self, now: datetime) -> list[str]:
@@ -267,6 +283,8 @@ class MarketDataHub:
         self._streams.stop()
         self._events.put(None)
         self._worker.join(timeout=10)
+        if self._side is not None:
+            self._side.close()
 
     # -- the protect lane
     def _run(self) -> None:
@@ -337,6 +355,9 @@ class MarketDataHub:
             self._conclude(self._clock())
 
     def _take(self, event: StreamEvent) -> None:
+        watch = self._stream_watch
+        if watch is not None and isinstance(event, Quote | Bar):
+            watch.hear_price(self._taken_s)
         if isinstance(event, Quote):
             if self._prices.take(event, self._clock()):
                 self._advance(event.at)
@@ -349,10 +370,16 @@ class MarketDataHub:
             self._ticks.append(event)
         elif isinstance(event, TradeUpdate):
             self._advance(event.at)
+            if watch is not None:
+                watch.hear_order(event.order.order_id)
             self._take_update(event)
         elif isinstance(event, TradeStreamOpened):
             self._is_trade_stream_open = True
-            self._repair(self._clock())
+            if watch is not None:
+                watch.begin_orders()
+                self._is_repair_due = True
+            else:
+                self._repair(self._clock())
 
     # -- fills
     def _take_update(self, update: TradeUpdate) -> None:
@@ -406,6 +433,8 @@ class MarketDataHub:
 
     def _reconcile(self, now: datetime) -> None:
         self._reconciled_at = now
+        if self._side is not None:
+            self._side.forget()
 
         def check(symbol: str) -> None:
             self._keep_band(symbol, self._monitors.check(symbol, now))
@@ -436,17 +465,62 @@ class MarketDataHub:
         self._cash = self._store.cash()
         # Equity is marked with the last prices there are until the stream brings newer ones.
         unseen = self._prices.missing(self._holdings)
-        self._prices.seed(self._market_data.latest_quotes(unseen).values())
+        try:
+            self._prices.seed(self._market_data.latest_quotes(unseen).values())
+        except BrokerUnavailable as error:
+            if self._is_lockstep:
+                raise
+            logger.warning("no prices over REST: %s", error, extra={"action": "seed_prices"})
+
+    def _compare(self, now: datetime) -> None:
+        """Agree with the broker: after a gap at once, else by the period.
+
+        In real time an exit must not wait for a broker that does not answer: it
+        is asked beside the lane, and once it answers what is due is done in the lane.
+        """
+        if self._is_repair_due and not self._is_untold:
+            try:
+                self._repair(now)
+            except (BrokerUnavailable, BrokerRefused) as error:
+                if self._side is None:
+                    raise
+                logger.error("cannot repair: %s", error, extra={"action": "repair"})
+                self._is_untold = True
+        every = _ASK_AGAIN if self._is_untold else PERIOD
+        is_due = self._reconciled_at is None or now - self._reconciled_at >= every
+        if self._side is None:
+            if is_due and not self._is_lockstep:
+                self._reconcile_again(now)
+        elif is_due or self._side.is_asked:
+            self._look_aside(self._side, now)
+
+    def _look_aside(self, side: SideLook, now: datetime) -> None:
+        try:
+            agrees = side.poll(now)
+        except (BrokerUnavailable, BrokerRefused) as error:
+            self._is_untold, self._reconciled_at = True, now
+            self._reconciler.note_silence(error, now)
+            return
+        if agrees is None:
+            return
+        self._is_untold, self._reconciled_at = False, now
+        if self._is_repair_due:
+            # It answers again: the next cycle begins with the repair.
+            return
+        if agrees:
+            self._reconciler.note_agreement(now)
+        else:
+            self._reconcile_again(now)
 
     # -- a cycle's end
     def _conclude(self, now: datetime) -> None:
-        if self._is_repair_due:
-            self._repair(now)
-        is_due = self._reconciled_at is None or now - self._reconciled_at >= PERIOD
-        if is_due and not self._is_lockstep:
-            self._reconcile_again(now)
-        self._refusals.store_new()
         session = session_on(eastern_date(now))
+        if self._stream_watch is not None:
+            in_session = session is not None and session.open < now < session.close
+            if self._stream_watch.is_mute(self._monotonic(), in_session=in_session):
+                self._is_repair_due = True
+        self._compare(now)
+        self._refusals.store_new()
         if session is not None:
             self._open_day(session, now)
         self._wake_monitors(now)

@@ -30,6 +30,7 @@ from greenlight.domain.orders import (
     OrderKind,
     OrderStatus,
     Outcome,
+    Rejected,
     Role,
     Side,
     TimeInForce,
@@ -68,6 +69,8 @@ REPRICE_AFTER: Final = timedelta(seconds=5)
 """An exit that has not filled is priced again after this."""
 RETRY_AFTER: Final = timedelta(seconds=1)
 """What the broker did not take, or did not tell, is tried again after this."""
+_NOT_ROUTED: Final = "accepted status"
+"""In Alpaca's refusal to replace an order that still waits for the open."""
 
 
 def monitor_name(symbol: str) -> str:
@@ -267,18 +270,21 @@ class PositionMonitor:
 
     def _protect(self, quote: Quote | None, now: datetime) -> WatchBand | None:
         self._resting = self._look_at = None
-        was_exiting = self._exiting is not None
         position = self._position = self._store.position(self._symbol)
         if position is None:
             self._finish(now)
             return None
         try:
-            sells = self._sells()
+            self._cover(position, quote, now)
         except (BrokerUnavailable, BrokerRefused) as error:
             # The resting pair stays where it is; whether there is one is soon looked at again.
-            logger.warning("cannot read orders: %s", error, extra={"action": "protect"})
-            self._look_at = now + RETRY_AFTER
-            return self._band(position)
+            logger.warning("the broker does not tell: %s", error, extra={"action": "protect"})
+            self._resting, self._look_at = None, now + RETRY_AFTER
+        return self._band(position)
+
+    def _cover(self, position: Position, quote: Quote | None, now: datetime) -> None:
+        was_exiting = self._exiting is not None
+        sells = self._sells()
         covered, selling = covered_qty(sells), sum(o.remaining for o in parents(sells))
         if selling > position.qty or (covered < selling and self._exiting is None):
             self._cancel_sells(now)
@@ -307,7 +313,6 @@ class PositionMonitor:
             # Asked now, so that an exit does not wait for the answer.
             self._last_attempt(position, Role.EXIT)
         self._write_coverage(position, covered, now)
-        return self._band(position)
 
     def _place_pair(self, position: Position, qty: int, now: datetime) -> Outcome:
         attempt, name = self._next_attempt(position, Role.PROTECT)
@@ -401,6 +406,11 @@ class PositionMonitor:
         free = position.qty
         for parent in parents(sells):
             outcome = self._send_exit(position, reason, quote, parent.remaining, now, parent)
+            if isinstance(outcome, Rejected) and _NOT_ROUTED in outcome.message:
+                # The market is closed: the pair stays, and the exit goes out at the open.
+                self._exit_sent = now - REPRICE_AFTER + RETRY_AFTER
+                free -= parent.remaining
+                continue
             if isinstance(outcome, Accepted):
                 free -= parent.remaining
                 continue
@@ -412,7 +422,12 @@ class PositionMonitor:
                 return
         if free > 0:
             self._cancel_entries(now)
-            available = self._available()
+            try:
+                available = self._available()
+            except (BrokerUnavailable, BrokerRefused) as error:
+                logger.warning("cannot read shares: %s", error, extra={"action": "exit"})
+                self._exit_sent = now - REPRICE_AFTER + RETRY_AFTER
+                return
             if available > 0:
                 outcome = self._send_exit(position, reason, quote, min(free, available), now, None)
                 if not isinstance(outcome, Accepted):
@@ -498,4 +513,8 @@ class PositionMonitor:
         self._scored_out = None
         self._exiting = self._exit_sent = self._look_at = None
         if any(r.intent.side is Side.SELL for r in self._store.open_orders(self._symbol)):
-            self._cancel_sells(now)
+            try:
+                self._cancel_sells(now)
+            except (BrokerUnavailable, BrokerRefused) as error:
+                # The reconciler cancels a sell without a position, too.
+                logger.warning("cannot read orders: %s", error, extra={"action": "finish"})

@@ -142,18 +142,27 @@ class Reconciler:
         try:
             left = self._correct(now, book, check)
         except (BrokerUnavailable, BrokerRefused) as error:
-            logger.error("not reconciled: %s", error, extra={"action": "reconcile"})
-            is_new = self._note("not reconciled: the broker does not tell", now, {})
-            if is_new and isinstance(error, BrokerRefused):
-                self._notifier.alert(f"the broker refuses to answer ({error}); no new entries")
+            self.note_silence(error, now)
             raise
         if left:
             reasons = "; ".join(sorted({f"{c.symbol or 'account'}: {c.reason}" for c in left}))
             self._note(f"not reconciled: {reasons}", now, {"differences": len(left)})
             return False
-        self._clean_at = now
-        self._note(RECONCILED, now, {})
+        self.note_agreement(now)
         return True
+
+    def note_agreement(self, now: datetime) -> None:
+        """Both sides agreed when they were looked at."""
+        self._clean_at = now
+        self._doubted.clear()
+        self._note(RECONCILED, now, {})
+
+    def note_silence(self, error: Exception, now: datetime) -> None:
+        """The broker did not tell; a refusal is told to a person, once."""
+        logger.error("not reconciled: %s", error, extra={"action": "reconcile"})
+        is_new = self._note("not reconciled: the broker does not tell", now, {})
+        if is_new and isinstance(error, BrokerRefused):
+            self._notifier.alert(f"the broker refuses to answer ({error}); no new entries")
 
     def look(self, now: datetime) -> tuple[Correction, ...]:
         """What would have to be corrected now; nothing is changed.

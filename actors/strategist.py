@@ -44,7 +44,9 @@ from greenlight.domain.market import (
     bar_refusal,
     eastern_date,
     eastern_midnight,
+    previous_session,
     session_at,
+    session_on,
 )
 from greenlight.domain.orders import decision_id
 from greenlight.domain.sentiment import unread
@@ -191,7 +193,22 @@ class Strategist:
         for strategy in self._minutely:
             if strategy.name not in self._recovered:
                 self._recover(strategy, before=first, now=now)
+            elif self._has_gap(strategy, first):
+                for symbol in self._symbols:
+                    start = self._seen.get((strategy.name, symbol), first)
+                    self._warm_up(strategy, symbol, start, first, now)
         return [(strategy, bar) for strategy in self._minutely for bar in bars]
+
+    def _has_gap(self, strategy: Strategy, first: datetime) -> bool:
+        """Whether minutes of a session passed without any bar, as where the stream was cut."""
+        seen = [at for (name, _), at in self._seen.items() if name == strategy.name]
+        session = session_on(eastern_date(first))
+        if not seen or session is None:
+            return False
+        last = max(seen)
+        if last >= session.open:
+            return last < first
+        return first > session.open or last < previous_session(session.day).close
 
     def _usable(self, bars: Sequence[Bar], now: datetime) -> list[Bar]:
         usable = []

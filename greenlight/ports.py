@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Protocol
 
 from greenlight.domain.audit import (
@@ -590,6 +591,13 @@ class StepReady:
 StreamEvent = Quote | Bar | Tick | TradeUpdate | TradeStreamOpened | StepReady
 
 
+class StreamKind(StrEnum):
+    """One of the broker's two streams."""
+
+    PRICES = "prices"
+    TRADES = "trades"
+
+
 class Streams(Protocol):
     """The broker's streams, merged in the order of arrival."""
 
@@ -599,6 +607,10 @@ class Streams(Protocol):
 
     def acknowledge(self, step: StepReady) -> None:
         """Say that everything the step and the updates before it caused is done."""
+        ...
+
+    def reconnect(self, kind: StreamKind) -> None:
+        """Give up a connection that has gone mute for a new one; never waits."""
         ...
 
     def rename(self, old: str, new: str) -> None:

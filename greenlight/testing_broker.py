@@ -37,6 +37,7 @@ from greenlight.ports import (
     Clock,
     StepReady,
     StreamEvent,
+    StreamKind,
     TradeUpdate,
 )
 
@@ -510,6 +511,7 @@ class FakeStreams:
 
     def __init__(self) -> None:
         self.acknowledged: list[StepReady] = []
+        self.reconnected: list[StreamKind] = []
         self.renamed: list[tuple[str, str]] = []
         self.is_stopped = False
         self._sink: Callable[[StreamEvent], None] | None = None
@@ -526,6 +528,10 @@ class FakeStreams:
         with self._changed:
             self.acknowledged.append(step)
             self._changed.notify_all()
+
+    def reconnect(self, kind: StreamKind) -> None:
+        """Keep which it was."""
+        self.reconnected.append(kind)
 
     def rename(self, old: str, new: str) -> None:
         """Keep both names."""

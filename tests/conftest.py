@@ -6,6 +6,7 @@ properties are tried on the same examples every time, elsewhere on new ones.
 
 import os
 
+import pytest
 from hypothesis import settings
 
 import cluster as cluster
@@ -13,3 +14,8 @@ import cluster as cluster
 settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Add the table of faults."""
+    config.pluginmanager.import_plugin("tests.fault_table")

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +25,7 @@ from typing import Any, Self
 import requests
 from websockets.sync.client import ClientConnection, connect
 
-from greenlight.domain.market import EASTERN, sessions_between
+from greenlight.domain.market import EASTERN, session_on, sessions_between
 
 KEY, SECRET = "contract-key", "contract-secret"
 WAVE = (100, 101, 102, 101, 100, 99, 98, 99)
@@ -191,9 +191,10 @@ class LockstepDriver:
         """Minutes of the session that are over; 0 outside the session."""
         if self.current["kind"] != "minute":
             return 0
-        opened = {"2014": "13:30"}[self.current["at"][:4]]
-        hour, minute = (int(part) for part in self.current["at"][11:16].split(":"))
-        return hour * 60 + minute - int(opened[:2]) * 60 - int(opened[3:])
+        session = session_on(date.fromisoformat(self.current["session"]))
+        assert session is not None
+        at = datetime.fromisoformat(self.current["at"])
+        return int((at - session.open).total_seconds() // 60)
 
     @property
     def price(self) -> int:

@@ -36,6 +36,12 @@ UPDATE chain_head SET seq = 0, row_hash = repeat('0', 64)
 """
 
 
+def empty(url: str) -> None:
+    """Take every row out of a migrated database."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(_EMPTY)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """A server where databases can be made."""
@@ -105,8 +111,7 @@ SQL_STORES = [
 def database(request: pytest.FixtureRequest) -> str:
     """The address of a migrated database without rows, on each real server."""
     url: str = request.getfixturevalue(f"{request.param}_database")
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(_EMPTY)
+    empty(url)
     return url
 
 
@@ -132,8 +137,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[FakeStore | TimescaleStore
         yield FakeStore()
         return
     url: str = request.getfixturevalue(f"{request.param}_database")
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(_EMPTY)
+    empty(url)
     found = TimescaleStore(url)
     yield found
     found.close()

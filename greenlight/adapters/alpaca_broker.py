@@ -122,12 +122,19 @@ def _whole(value: object) -> int:
     return int(_money(value) or 0)
 
 
+def _name(value: object) -> str:
+    """A name that something is known by; without one it would pass for something new."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"no name: {value!r}")
+    return value
+
+
 def parse_order(raw: Mapping[str, Any]) -> BrokerOrder:
     """Alpaca's order object as ours."""
     return BrokerOrder(
-        order_id=raw["id"],
-        client_order_id=raw["client_order_id"],
-        symbol=raw["symbol"],
+        order_id=_name(raw["id"]),
+        client_order_id=_name(raw["client_order_id"]),
+        symbol=_name(raw["symbol"]),
         side=Side(raw["side"]),
         order_class=raw.get("order_class") or "",
         order_type=raw.get("order_type") or raw.get("type") or "",
@@ -149,9 +156,9 @@ def parse_fill(data: Mapping[str, Any]) -> Execution:
     order = data["order"]
     return Execution(
         execution_id=data["execution_id"],
-        order_id=order["id"],
-        client_order_id=order["client_order_id"],
-        symbol=order["symbol"],
+        order_id=_name(order["id"]),
+        client_order_id=_name(order["client_order_id"]),
+        symbol=_name(order["symbol"]),
         side=Side(order["side"]),
         qty=_whole(data["qty"]),
         price=Decimal(str(data["price"])),

@@ -43,6 +43,7 @@ from greenlight.ports import (
     BrokerUnavailable,
     StepReady,
     StreamEvent,
+    StreamKind,
     TradeStreamOpened,
     TradeUpdate,
 )
@@ -315,7 +316,9 @@ class AlpacaStreams:
 
     # -- the port
     def start(self, sink: Sink) -> None:
-        """See `Streams.start`."""
+        """See `Streams.start`. After `stop` nothing begins any more."""
+        if self._stopping.is_set():
+            return
         self._sink = sink
         self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
         self._thread.start()
@@ -325,6 +328,12 @@ class AlpacaStreams:
         if self._loop is not None:
             ack = {"type": "ack", "seq": step.seq, "trade_updates": step.trade_updates}
             self._loop.call_soon_threadsafe(self._spawn, self._send(ack))
+
+    def reconnect(self, kind: StreamKind) -> None:
+        """See `Streams.reconnect`. The client itself makes the new connection."""
+        if self._loop is not None and self._loop.is_running():
+            stream = self._data if kind is StreamKind.PRICES else self._trades
+            self._loop.call_soon_threadsafe(_abort, stream)
 
     def rename(self, old: str, new: str) -> None:
         """See `Streams.rename`. Returns once the new name comes, or at the next connection will."""
@@ -361,6 +370,8 @@ class AlpacaStreams:
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
+        if self._stopping.is_set():
+            return
         tasks: list[Coroutine[Any, Any, None]] = [
             self._data._run_forever(),
             self._trades._run_forever(),  # type: ignore[no-untyped-call]
@@ -491,12 +502,18 @@ class AlpacaStreams:
     async def _on_trade_update(self, msg: Any) -> None:
         try:
             self._pass_on(_trade_update(msg["data"]))
-        except (KeyError, TypeError, ValueError, ArithmeticError):
+        except (KeyError, TypeError, ValueError, ArithmeticError, BrokerUnavailable):
             # The event is lost, its effect is not: the trade gap makes the desk ask over REST.
             logger.exception("unreadable trade update", extra={"action": "refuse_update"})
             self._pass_on(TradeStreamOpened())
         self._updates_seen += 1
         self._deliver_step()
+
+
+def _abort(stream: StockDataStream | TradingStream) -> None:
+    # A closing handshake would wait for a peer that says nothing.
+    if stream._ws is not None and stream._ws.transport is not None:
+        stream._ws.transport.abort()
 
 
 def _trade_update(data: Mapping[str, Any]) -> TradeUpdate:

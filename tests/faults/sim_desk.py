@@ -30,6 +30,7 @@ from greenlight.ports import (
     Store,
     StoreUnavailable,
     StreamEvent,
+    StreamKind,
 )
 from greenlight.testing import FakeNotifier, FakeStore
 from greenlight.testing_broker import FakeMarketData
@@ -62,6 +63,9 @@ class Streams:
 
     def acknowledge(self, step: StepReady) -> None:
         raise AssertionError("no lockstep here")
+
+    def reconnect(self, kind: StreamKind) -> None:
+        return None
 
     def rename(self, old: str, new: str) -> None:
         raise AssertionError("no symbol changes here")

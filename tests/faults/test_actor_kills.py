@@ -24,6 +24,7 @@ KILLS = [
 ]
 
 
+@pytest.mark.fault("actor dies around the POST or the commit")
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_replay_when_each_actor_is_killed_then_fills_are_the_undisturbed_ones(

@@ -112,6 +112,7 @@ def _bounds(quotes: IntradayQuotes, at: datetime) -> tuple[float, float]:
     return float(quotes.bid[rows].min()), float(quotes.ask[rows].max())
 
 
+@pytest.mark.fault("split overnight, stop not adjusted")
 @pytest.mark.shared_data
 def test_replay_when_a_stock_splits_then_no_stop_fires_and_the_position_is_resized(
     tmp_path: Path,

@@ -21,11 +21,11 @@ from greenlight.domain.orders import (
     TimeInForce,
     Unresolved,
 )
+from greenlight.ports import BrokerUnavailable
 from tests.actor_cases import DESK, EXIT_BY, T0, Surroundings, later, quote
+from tests.faults.sim_world import Board, Fault, Flaky
 
-NO_REPLACE = Rejected(
-    http_status=422, code=42210000, message="cannot replace order in accepted status"
-)
+NO_REPLACE = Rejected(http_status=422, code=42210000, message="order parameters are not changed")
 
 
 class Watch(NamedTuple):
@@ -349,6 +349,52 @@ def test_leave_when_change_is_refused_then_cancelled_first_and_sold_after(held: 
     (exit_order,) = sells(around)
     assert (exit_order.qty, exit_order.client_order_id) == (10, second.client_order_id)
     assert_safe(around, is_covered=False)
+
+
+def test_leave_when_the_market_is_closed_then_the_pair_stays_and_again_each_second(
+    held: Watch,
+) -> None:
+    around = held.around
+    (pair,) = sells(around)
+    around.broker.replace_refusal = Rejected(
+        http_status=422, code=42210000, message="cannot replace order in accepted status"
+    )
+    held.monitor.on_quote(quote(95.0), later(60))
+    held.monitor.on_quote(quote(95.0), later(60.5))
+    assert len(sent(around, Role.EXIT)) == 1
+    assert around.broker.cancels == []
+    assert [order.order_id for order in sells(around)] == [pair.order_id]
+    assert_safe(around)
+    around.broker.replace_refusal = None
+    held.monitor.on_quote(quote(95.0), later(61))
+    (order,) = sells(around)
+    # The second attempt: 95 less 40 bps.
+    assert order.limit_price == Decimal("94.62")
+    assert_safe(around)
+
+
+@pytest.mark.parametrize("method", ["positions", "open_orders"])
+def test_protect_when_a_question_fails_half_way_then_looked_at_again_after_a_second(
+    around: Surroundings, method: str
+) -> None:
+    around.enter()
+    board = Board()
+    board.arm(Fault(step=0, kind="broker_lost", method=method))
+    broker = Flaky(around.broker, board, "monitor", BrokerUnavailable)
+    watch = PositionMonitor(
+        symbol="AAPL",
+        store=around.store,
+        broker=broker,
+        notifier=around.notifier,
+        desk=DESK,
+        now=T0,
+        sleep=around.sleep,
+    )
+    band = watch.on_change(quote(), T0)
+    assert band is not None
+    assert band.wake_at == later(1)
+    watch.on_quote(quote(), later(1))
+    assert_safe(around)
 
 
 def test_leave_when_change_is_refused_and_cancel_hangs_then_nothing_is_sold_beside_it(

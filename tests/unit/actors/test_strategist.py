@@ -140,7 +140,10 @@ def run_days(deaths: set[int], *, failures: frozenset[int] = frozenset()) -> lis
     return gate.signals
 
 
-def run_minutes(deaths: set[int], saves: set[int]) -> list[Signal]:
+def run_minutes(
+    deaths: set[int], saves: set[int], cut: frozenset[int] = frozenset()
+) -> list[Signal]:
+    """Signals over forty minutes, of which those that were cut never arrive."""
     store, gate = FakeStore(), Gate()
     count = 40
     bars = {s: minute_bars(s, count) for s in SYMBOLS}
@@ -153,6 +156,8 @@ def run_minutes(deaths: set[int], saves: set[int]) -> list[Signal]:
             actor = strategist(store, data, gate, MINUTES)
         if number in saves:
             actor.save()
+        if number in cut:
+            continue
         now = OPEN + timedelta(minutes=number + 1)
         actor.on_minute(arrived, quotes(now), now)
     return gate.signals
@@ -198,6 +203,16 @@ def test_restart_when_killed_between_any_minutes_then_same_signals(
 ) -> None:
     assert len(UNDISTURBED_MINUTES) > 3
     assert run_minutes(deaths, saves) == UNDISTURBED_MINUTES
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.frozensets(st.integers(0, 39), max_size=20))
+def test_minutes_when_the_stream_was_cut_then_later_signals_are_the_undisturbed_ones(
+    cut: frozenset[int],
+) -> None:
+    missed = {OPEN + timedelta(minutes=number + 1) for number in cut}
+    expected = [signal for signal in UNDISTURBED_MINUTES if signal.at not in missed]
+    assert run_minutes(set(), set(), cut) == expected
 
 
 def test_decide_when_the_same_minute_comes_twice_then_signals_once() -> None:
