@@ -155,12 +155,12 @@ class Reconciler:
         """Both sides agreed when they were looked at."""
         self._clean_at = now
         self._doubted.clear()
-        self._note(RECONCILED, now, {})
+        self._note(RECONCILED, now, {"differences": 0})
 
     def note_silence(self, error: Exception, now: datetime) -> None:
         """The broker did not tell; a refusal is told to a person, once."""
         logger.error("not reconciled: %s", error, extra={"action": "reconcile"})
-        is_new = self._note("not reconciled: the broker does not tell", now, {})
+        is_new = self._note("not reconciled: the broker does not tell", now, {"differences": None})
         if is_new and isinstance(error, BrokerRefused):
             self._notifier.alert(f"the broker refuses to answer ({error}); no new entries")
 
