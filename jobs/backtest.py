@@ -12,11 +12,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
 from greenlight.adapters.history import IntArray
+from greenlight.domain import performance
 from greenlight.domain.backtest import BacktestResult, Wishes, simulate
 from greenlight.domain.backtest_arrays import Terms
 from greenlight.domain.backtest_fills import CostTerms
@@ -31,7 +32,15 @@ from greenlight.domain.correlation import SESSIONS
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.execution import EntryPolicy
 from greenlight.domain.forecasts import VolatilityForecast, expected_vol_ann
-from greenlight.domain.market import Bar, Unavailable, eastern_midnight
+from greenlight.domain.market import Bar, Unavailable, eastern_date, eastern_midnight
+from greenlight.domain.metrics import (
+    DailyReturns,
+    daily_returns,
+    max_drawdown,
+    profit_factor,
+    sharpe_ann,
+    win_rate,
+)
 from greenlight.domain.signals import Strategy
 from greenlight.domain.sizing import recent_volatility, volatility_scale
 from greenlight.domain.trials import Trial
@@ -224,6 +233,66 @@ def _forecast(
     return made
 
 
+# -- what it came to
+
+
+def session_returns(board: Board, result: BacktestResult) -> DailyReturns:
+    """Returns of the result's equity from close to close; the first counts from the start."""
+    closes = {eastern_date(datetime.fromtimestamp(at_s, UTC)): float(usd) for at_s, usd in _closes(board, result)}
+    days = sorted(closes)
+    before = days[0] - timedelta(days=1) if days else None
+    sessions = days if before is None else [before, *days]
+    known = closes if before is None else {before: result.start_cash_usd, **closes}
+    return daily_returns(known, sessions)
+
+
+def _closes(board: Board, result: BacktestResult) -> list[tuple[int, float]]:
+    """The last mark of each session: when, in seconds since 1970, and US dollars."""
+    session = board.market.bars.session[-len(result.marks.at_s) :]
+    ends = np.flatnonzero(np.append(np.diff(session), 1))
+    return list(zip(result.marks.at_s[ends].tolist(), result.marks.equity_usd[ends], strict=True))
+
+
+def summary_figures(board: Board, result: BacktestResult) -> dict[str, float | Unavailable]:
+    """The figures of a result by name, each defined in `metrics` or `performance`."""
+    returns = session_returns(board, result).values
+    equity, count = result.marks.equity_usd, len(returns)
+    fall, won = max_drawdown(result.marks), win_rate(result.trades)
+    fall_frac = fall if isinstance(fall, Unavailable) else fall.frac
+    growth = performance.cagr_frac(result.start_cash_usd, float(equity[-1]), count)
+    found = performance.moments(returns)
+    return {
+        "return_frac": result.return_frac,
+        "cagr_frac": growth,
+        "volatility_ann_frac": performance.volatility_ann(returns),
+        "sharpe_ann": sharpe_ann(returns),
+        "sortino_ann": performance.sortino_ann(returns),
+        "calmar_ann": fall
+        if isinstance(fall_frac, Unavailable)
+        else performance.calmar(growth, fall_frac),
+        "max_drawdown_frac": fall_frac,
+        "longest_drawdown_bars": float(performance.longest_drawdown(equity)),
+        "probabilistic_sharpe_frac": found
+        if isinstance(found, Unavailable)
+        else performance.probabilistic_sharpe(found),
+        "min_track_record_sessions": found
+        if isinstance(found, Unavailable)
+        else performance.min_track_record(found),
+        "signals": float(len(result.judged)),
+        "trades": float(len(result.trades)),
+        "unfilled": float(result.unfilled),
+        "win_rate_frac": won if isinstance(won, Unavailable) else won.frac,
+        "profit_factor": profit_factor(result.trades),
+        "expectancy_usd": performance.expectancy_usd(result.trades),
+        "exposure_frac": performance.exposure_frac(result.exposure_usd, equity),
+        "turnover_ann": performance.turnover_ann(result.traded_usd, equity, count),
+        "fees_usd": float(sum(trade.fees_usd for trade in result.trades)),
+        "dividends_usd": result.dividends_usd,
+        "loss_halts": float(result.loss_halts),
+        "drawdown_halts": float(result.drawdown_halts),
+    }
+
+
 # -- the trial ledger
 
 
@@ -257,9 +326,9 @@ def trial_of(
     params : Mapping[str, object]
         Every setting that a decision depends on, as JSON values.
     """
-    figures: dict[str, float | None] = {
-        "return_frac": result.return_frac,
-        "trades": float(len(result.trades)),
+    figures = {
+        name: None if isinstance(value, Unavailable) else value
+        for name, value in summary_figures(board, result).items()
     }
     return Trial.of(
         at=at,
