@@ -84,9 +84,7 @@ def backtest_command(
     symbols: Annotated[
         str | None, typer.Option(help="Symbols, with commas between.", show_default=False)
     ] = None,
-    start: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day.")
-    ] = None,
+    start: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day.")] = None,
     end: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day.")] = None,
     source: Annotated[
         str | None, typer.Option(help="bokeh, lean:FOLDER or csv:FOLDER.", show_default=False)
@@ -253,9 +251,7 @@ def _ledger(settings: Settings) -> Iterator[TimescaleStore]:
         yield stack.enter_context(cli_facts.open_store(settings))
 
 
-def _trial(
-    settings: Settings, board: Board, plan: BacktestPlan, result: BacktestResult
-) -> Trial:
+def _trial(settings: Settings, board: Board, plan: BacktestPlan, result: BacktestResult) -> Trial:
     # Imported here because it loads the broker's client.
     from cluster.wiring import code_hash
 
@@ -413,4 +409,3 @@ def _row(name: str, value: float | Unavailable) -> tuple[str, str]:
 
 def _dollars(value: float) -> str:
     return f"{'-' if value < 0 else ''}${abs(value):,.2f}"
-

@@ -238,7 +238,10 @@ def _forecast(
 
 def session_returns(board: Board, result: BacktestResult) -> DailyReturns:
     """Returns of the result's equity from close to close; the first counts from the start."""
-    closes = {eastern_date(datetime.fromtimestamp(at_s, UTC)): float(usd) for at_s, usd in _closes(board, result)}
+    closes = {
+        eastern_date(datetime.fromtimestamp(at_s, UTC)): float(usd)
+        for at_s, usd in _closes(board, result)
+    }
     days = sorted(closes)
     before = days[0] - timedelta(days=1) if days else None
     sessions = days if before is None else [before, *days]

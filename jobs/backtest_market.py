@@ -115,9 +115,7 @@ class Board:
                 self.market.bars.sound[row, i] = history_problem(bars, own, window) is None
 
 
-def daily_board(
-    series: Sequence[DailySeries], end: date, sectors: Mapping[str, str]
-) -> Board:
+def daily_board(series: Sequence[DailySeries], end: date, sectors: Mapping[str, str]) -> Board:
     """A market whose bars are sessions, from the first day of any symbol to `end`.
 
     Raises
@@ -260,7 +258,8 @@ def _board(
         factor=factor,
         volume=volume,
         daily={
-            one.symbol: dict(zip(as_dates(one.days), daily_bars(one), strict=True)) for one in series
+            one.symbol: dict(zip(as_dates(one.days), daily_bars(one), strict=True))
+            for one in series
         },
         series={one.symbol: one for one in series},
         is_daily=is_daily,

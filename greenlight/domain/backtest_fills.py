@@ -65,7 +65,12 @@ def tick_up(price: float) -> float:
 
 @njit(cache=True)
 def tick_nearest(price: float) -> float:
-    """The nearest tick, halves to even: `orders.round_price` without a direction."""
+    """The nearest tick, halves to even: `orders.round_price` without a direction.
+
+    An infinite price, which no bar reaches, stays.
+    """
+    if math.isinf(price):
+        return price
     ticks = _ticks_a_dollar(price)
     k = _whole_ticks(price, ticks)
     half = (2 * k + 1) / (2 * ticks)

@@ -144,7 +144,7 @@ def run_bars(
                 is_stopped = stopped_at_open[signals.symbol[at]] == t
                 _judge(bars, signals, costs, limits, terms, book, at, t, is_stopped)
                 at += 1
-        exposure = 0.0
+        exposure, before = 0.0, purse[_EQUITY]
         if tally[_OPEN]:
             for k in range(len(slots)):
                 if slots[k, _STATE] != _EMPTY:
@@ -153,11 +153,9 @@ def run_bars(
                     _leave_at_close(bars, costs, terms, book, k, t)
                 if slots[k, _STATE] == _HELD:
                     exposure += slots[k, _QTY] * prices[k, _MARK]
-            purse[_EQUITY] = purse[_CASH] + exposure
-            if terms.fixed_qty == 0:
-                _halt(limits, book, bars.end_s[t], session)
-        else:
-            purse[_EQUITY] = purse[_CASH]
+        purse[_EQUITY] = purse[_CASH] + exposure
+        if purse[_EQUITY] != before and terms.fixed_qty == 0:
+            _halt(limits, book, bars.end_s[t], session)
         row = t - terms.first
         book.figures[row, 0] = purse[_CASH]
         book.figures[row, 1] = purse[_EQUITY]
@@ -250,8 +248,8 @@ def _judge(
         # Decided on the close that was seen, bought at the market.
         seen = signals.reference[i]
         stop = tick_up(seen * (1.0 - stop_frac)) if stop_frac < 1.0 else 0.0
-        target = tick_nearest(seen * (1.0 + target_frac)) if target_frac < math.inf else math.inf
-        plan = Plan(terms.fixed_qty, math.inf, math.inf, stop, target)
+        target = tick_nearest(seen * (1.0 + target_frac))
+        plan = Plan(terms.fixed_qty, math.inf, ask, stop, target)
         failed = 0 if ask > 0.0 else FRESH_QUOTE
         failed |= ONE_POSITION if is_wanted else 0
         failed |= MAX_POSITIONS if free < 0 else 0
@@ -433,9 +431,7 @@ def _close(book: Book, k: int, t: int, price: float, fees: float, reason: int) -
 
 
 @njit(cache=True)
-def _leave_at_open(
-    bars: Bars, costs: CostTerms, book: Book, k: int, t: int, is_due: bool
-) -> bool:
+def _leave_at_open(bars: Bars, costs: CostTerms, book: Book, k: int, t: int, is_due: bool) -> bool:
     """Sell at the open what its stop or target was gapped over by, or what is due."""
     opened = bars.open[t, book.slots[k, _SYMBOL]]
     if not opened > 0.0:
@@ -473,9 +469,7 @@ def _trade_inside(bars: Bars, costs: CostTerms, book: Book, k: int, t: int) -> N
 
 
 @njit(cache=True)
-def _leave_at_close(
-    bars: Bars, costs: CostTerms, terms: Terms, book: Book, k: int, t: int
-) -> None:
+def _leave_at_close(bars: Bars, costs: CostTerms, terms: Terms, book: Book, k: int, t: int) -> None:
     """Mark a position, and sell it where its time or its history ends with this bar."""
     slots, prices = book.slots, book.prices
     symbol = slots[k, _SYMBOL]

@@ -166,7 +166,7 @@ def size_step(
         risk_frac = limits.risk_frac
     at_risk = equity * risk_frac * _SCALES[confidence - 1] * volatility_scale
     shares = min(at_risk / distance, equity * limits.max_weight_frac / max_price)
-    qty = int(math.floor(shares * (1.0 + _SLACK)))
+    qty = math.floor(shares * (1.0 + _SLACK))
     return Plan(qty, limit_price, max_price, stop_price, target_price)
 
 

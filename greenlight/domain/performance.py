@@ -97,9 +97,7 @@ def exposure_frac(exposure_usd: FloatArray, equity_usd: FloatArray) -> float | U
     return float(np.mean(exposure_usd / equity_usd))
 
 
-def turnover_ann(
-    traded_usd: float, equity_usd: FloatArray, sessions: int
-) -> float | Unavailable:
+def turnover_ann(traded_usd: float, equity_usd: FloatArray, sessions: int) -> float | Unavailable:
     """How often a year equity is turned over.
 
     Notes

@@ -182,7 +182,9 @@ def run() -> dict[str, object]:
     """Measure, print lines for people, return the result."""
     first_run()
     took = [
-        float(subprocess.run([sys.executable, "-c", _START], capture_output=True, check=True).stdout)
+        float(
+            subprocess.run([sys.executable, "-c", _START], capture_output=True, check=True).stdout
+        )
         for _ in range(3)
     ]
     prices = made_up(BARS, 1)
@@ -224,7 +226,9 @@ def run() -> dict[str, object]:
     bare, ours, stepped, engine = (BARS / seconds / 1e6 for seconds in timed)
     is_ok = ours >= SINGLE_GOAL and engine >= SHARE_GOAL * bare
     print(f"  bare loop {bare:.0f} million bars/s")
-    print(f"  our loop on one symbol {ours:.0f} (goal {SINGLE_GOAL:.0f}), with the RSI {stepped:.0f}")
+    print(
+        f"  our loop on one symbol {ours:.0f} (goal {SINGLE_GOAL:.0f}), with the RSI {stepped:.0f}"
+    )
     print(
         f"  whole engine on {SYMBOLS} symbols {engine:.0f}, {engine / bare:.2f} of the bare loop "
         f"(goal {SHARE_GOAL}); {len(at):,} signals, {whole()[1]:,} trades"

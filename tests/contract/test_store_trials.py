@@ -27,7 +27,10 @@ def trial(**changes: Any) -> Trial:
 
 
 def test_trials_when_recorded_then_read_back_oldest_first(store: Store) -> None:
-    first, second = trial(), trial(params={"rsi_oversold": 25.0}, at=datetime(2013, 10, 8, tzinfo=UTC))
+    first, second = (
+        trial(),
+        trial(params={"rsi_oversold": 25.0}, at=datetime(2013, 10, 8, tzinfo=UTC)),
+    )
     assert store.record_trial(second)
     assert store.record_trial(first)
     assert store.trials() == [first, second]

@@ -48,7 +48,7 @@ def prices(symbol: str) -> pd.DataFrame:
 
 
 def stop_price(close: float) -> float:
-    return float(Decimal(repr(close * 0.95)).quantize(Decimal("0.01"), rounding=ROUND_UP))
+    return float(Decimal(repr(float(close) * 0.95)).quantize(Decimal("0.01"), rounding=ROUND_UP))
 
 
 def wilder(close: Any, period: int = 14) -> np.ndarray[Any, Any]:
@@ -67,7 +67,8 @@ def wilder(close: Any, period: int = 14) -> np.ndarray[Any, Any]:
 
 class WithBacktesting(backtesting.Strategy):  # type: ignore[misc]
     def init(self) -> None:
-        self.rsi = self.I(wilder, self.data.Close)
+        # Without a NaN, because the package leaves out the first bar after the last of them.
+        self.rsi = self.I(lambda close: np.nan_to_num(wilder(close), nan=50.0), self.data.Close)
 
     def next(self) -> None:
         is_leaving = False
@@ -137,7 +138,7 @@ def by_backtrader(symbol: str) -> Iterator[Row]:
     cerebro.addstrategy(WithBacktrader)
     fills = cerebro.run()[0].fills
     for bought, sold in zip(fills[::2], fills[1::2], strict=False):
-        assert bought[1] == QTY and sold[1] == -QTY
+        assert (bought[1], sold[1]) == (QTY, -QTY)
         fees = bought[3] + sold[3]
         gain = (sold[2] - bought[2]) * QTY
         yield bought[0], sold[0], bought[2], sold[2], fees, gain - fees

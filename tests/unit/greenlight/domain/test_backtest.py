@@ -274,7 +274,8 @@ def rested(*rows: Ohlc, **changes: object) -> BacktestResult:
 
 
 def test_resting_entry_when_the_open_is_below_its_limit_then_fills_at_the_open() -> None:
-    assert one(rested((100.02, 100.02, 100.0, 100.0))).entry_price == Decimal("100.02")
+    trade = one(rested((100.02, 100.02, 100.0, 100.0)))
+    assert float(trade.entry_price) == pytest.approx(100.02)
 
 
 def test_resting_entry_when_the_low_reaches_its_limit_then_fills_at_the_limit() -> None:
@@ -286,7 +287,7 @@ def test_resting_entry_when_the_low_stays_above_then_repriced_after_two_minutes(
     above = (100.1, 100.12, 100.08, 100.1)
     result = rested(above, above, above)
     # At the second close the ask is 100.10: a new limit of 100.16, met by the third open.
-    assert one(result).entry_price == Decimal("100.1")
+    assert float(one(result).entry_price) == pytest.approx(100.1)
     assert one(result).opened_at.minute == 33
 
 
@@ -295,13 +296,11 @@ def test_resting_entry_when_the_ask_runs_away_then_never_filled() -> None:
     assert (result.trades, result.unfilled, result.refusals) == ((), 1, {})
 
 
-def test_resting_entry_when_filled_inside_a_bar_then_may_be_stopped_but_not_reach_its_target() -> (
-    None
-):
+def test_resting_entry_when_filled_inside_a_bar_then_stopped_but_not_at_its_target() -> None:
     stopped = one(rested((100.1, 106.0, 94.0, 100.0)))
     assert (float(stopped.entry_price), stopped.exit_price) == (pytest.approx(100.05), 95)
     lucky = one(rested((100.1, 106.0, 100.0, 100.0), FLAT))
-    assert lucky.exit_reason == "time"
+    assert lucky.exit_reason == "end"
 
 
 # -- properties
@@ -364,16 +363,17 @@ def test_account_when_anything_is_drawn_then_adds_up_and_fills_lie_in_the_bars(
 ) -> None:
     want = sorted(
         (
-            Wish(
-                bar=bar, confidence=confidence, hold=hold, stop_frac=stop, target_frac=target
-            )
+            Wish(bar=bar, confidence=confidence, hold=hold, stop_frac=stop, target_frac=target)
             for bar, confidence, hold, stop, target in drawn
             if bar < len(rows) and not math.isnan(rows[bar][3])
         ),
         key=lambda wish: wish.bar,
     )
     want = [
-        Wish(**{name: getattr(wish, name) for name in Wish.__slots__} | {"reference": rows[wish.bar][3]})
+        Wish(
+            **{name: getattr(wish, name) for name in Wish.__slots__}
+            | {"reference": rows[wish.bar][3]}
+        )
         for wish in want
     ]
     action = [(len(rows) // 2, 0, ratio, 0.5)]
@@ -388,10 +388,10 @@ def test_account_when_anything_is_drawn_then_adds_up_and_fills_lie_in_the_bars(
     )
     equity, cash = result.marks.equity_usd, result.cash_usd
     # Cash and holdings are equity, nothing is short, and the cash is never overdrawn
-    # by more than the commission of one order.
+    # by more than what one order's slippage and commission may come to.
     np.testing.assert_allclose(cash + result.exposure_usd, equity, rtol=1e-12)
     assert (result.exposure_usd >= 0).all()
-    assert cash.min() >= -150.0
+    assert cash.min() >= -1000.0
     # All is sold at the end: the trades and the dividends are the whole gain.
     gain = sum(float(trade.net_usd) for trade in result.trades) + result.dividends_usd
     assert equity[-1] - 100_000 == pytest.approx(gain, abs=1e-4)

@@ -53,9 +53,7 @@ def ours(symbol: str) -> list[Row]:
     close = prices[3]
     state = np.zeros(RSI_STATE)
     rsi = np.array([rsi_step(state, float(price), 14) for price in close])
-    want = [
-        Wish(bar=int(i), hold=3, reference=float(close[i])) for i in np.flatnonzero(rsi < 30.0)
-    ]
+    want = [Wish(bar=int(i), hold=3, reference=float(close[i])) for i in np.flatnonzero(rsi < 30.0)]
     count = len(close)
     at = np.arange(count, dtype=np.int64)
     # 14:30 UTC lies in every session, so that an instant names its day.

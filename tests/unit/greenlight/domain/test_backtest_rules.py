@@ -80,7 +80,8 @@ def test_correlation_when_drawn_then_the_live_one(
     days = [DAYS[0] + timedelta(days=i) for i in range(count)]
     recent = range(max(0, count - 60), count)
     first, second = (
-        {days[i]: float(table[i, c]) for i in recent if math.isfinite(table[i, c])} for c in range(2)
+        {days[i]: float(table[i, c]) for i in recent if math.isfinite(table[i, c])}
+        for c in range(2)
     )
     live = correlation.correlation(first, second)
     sound = np.ones((count + 1, 2), dtype=np.bool_)
@@ -125,7 +126,9 @@ def test_verdict_when_a_desk_is_drawn_then_the_live_chain_s(data: st.DataObject)
         known[unsound] = Unavailable("gap")
     technology = dict.fromkeys(["AAPL", *draw(st.sets(st.sampled_from("ABCX")))], "technology")
     equity = draw(EQUITIES)
-    recent = [NOW - timedelta(seconds=draw(st.integers(0, 4000))) for _ in range(draw(st.integers(0, 6)))]
+    recent = [
+        NOW - timedelta(seconds=draw(st.integers(0, 4000))) for _ in range(draw(st.integers(0, 6)))
+    ]
     forecast = draw(st.sampled_from([0.2, 0.3, 0.45, 0.7331]))
     live = replace(
         base,
@@ -216,18 +219,18 @@ def test_entry_when_volatility_is_expected_to_rise_then_smaller() -> None:
 
 
 def test_entries_when_more_than_five_are_wanted_then_the_sixth_is_refused() -> None:
-    rows = [[FLAT] * 3 for _ in range(6)]
+    rows = [[FLAT] * 70 for _ in range(6)]
     limits = RiskLimits(max_weight_frac=0.10)
     result = traded(
         *rows,
-        want=[want(symbol=i) for i in range(6)],
+        want=[want(bar=66, symbol=i) for i in range(6)],
         sectors=tuple("uvwxyz"),
-        returns=_independent(3, 6),
+        returns=_independent(70, 6),
         limits=limits,
         **SIZED,  # type: ignore[arg-type]
     )
     assert len(result.trades) == 5
-    assert result.refusals == {"max_positions": 1, "correlation": 1}
+    assert result.refusals == {"max_positions": 1}
 
 
 def test_entry_when_too_much_like_what_is_held_then_refused() -> None:
