@@ -270,7 +270,7 @@ def summary_figures(board: Board, result: BacktestResult) -> dict[str, float | U
         "volatility_ann_frac": performance.volatility_ann(returns),
         "sharpe_ann": sharpe_ann(returns),
         "sortino_ann": performance.sortino_ann(returns),
-        "calmar_ann": fall
+        "calmar_ann": fall_frac
         if isinstance(fall_frac, Unavailable)
         else performance.calmar(growth, fall_frac),
         "max_drawdown_frac": fall_frac,

@@ -282,20 +282,19 @@ def _months(
     last: dict[tuple[int, int], float] = {}
     for first, end in zip(starts.tolist(), ends.tolist(), strict=True):
         day = _day(int(market.bars.end_s[terms.first + end]))
-        month = day.year, day.month
-        is_held = bool(book.figures[first : end + 1, 2].any())
-        held[month] = held.get(month, False) or is_held
-        last[month] = float(book.figures[end, 1])
+        key = day.year, day.month
+        held[key] = held.get(key, False) or bool(book.figures[first : end + 1, 2].any())
+        last[key] = float(book.figures[end, 1])
     found, before = [], terms.start_cash_usd
-    for (year, month), equity in last.items():
-        closed = exits.get((year, month), 0)
+    for key, equity in last.items():
+        closed = exits.get(key, 0)
         found.append(
             MonthFigures(
-                year=year,
-                month=month,
+                year=key[0],
+                month=key[1],
                 return_frac=equity / before - 1,
                 trades=closed,
-                is_traded=held[year, month] or closed > 0,
+                is_traded=held[key] or closed > 0,
             )
         )
         before = equity

@@ -112,9 +112,9 @@ def run_bars(
     mark_s[0], mark_usd[0] = bars.start_s[terms.first] - 1, terms.start_cash_usd
     marks, oldest, session = 1, 0, -1
     stopped_at_open = np.full(bars.last.size, -1, dtype=np.int64)
-    at = np.searchsorted(signals.bar, terms.first - int(terms.is_judged_at_open))
-    exit_at = np.searchsorted(signals.exit_bar, terms.first)
-    action_at = np.searchsorted(actions.bar, terms.first)
+    at = int(np.searchsorted(signals.bar, terms.first - int(terms.is_judged_at_open)))
+    exit_at = int(np.searchsorted(signals.exit_bar, terms.first))
+    action_at = int(np.searchsorted(actions.bar, terms.first))
     for t in range(terms.first, terms.end):
         if bars.session[t] != session:
             session = bars.session[t]

@@ -244,16 +244,16 @@ def sharpe_bootstrap(
     values = np.asarray(returns, dtype=np.float64)
     if isinstance(sharpe_ann(returns), Unavailable):
         return Unavailable("the daily returns do not vary")
-    length = max(1.0, float(optimal_block_length(values)["stationary"].iloc[0]))
+    length = max(1, round(float(optimal_block_length(values)["stationary"].iloc[0])))
     drawn = StationaryBootstrap(length, values, seed=seed).apply(_ratio, draws)[:, 0]
     known = drawn[np.isfinite(drawn)]
     low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
-def _ratio(values: FloatArray) -> float:
+def _ratio(values: FloatArray) -> FloatArray:
     found = sharpe_ann(values.tolist())
-    return math.nan if isinstance(found, Unavailable) else found
+    return np.array([math.nan if isinstance(found, Unavailable) else found])
 
 
 # -- beside the market
