@@ -124,7 +124,10 @@ def wishes(found: Sequence[Wish], leave: Sequence[tuple[int, int]] = ()) -> Wish
     def column(name: str, kind: Any) -> Any:
         return np.array([getattr(wish, name) for wish in found], dtype=kind)
 
-    exits = np.array(leave, dtype=np.int64).reshape(-1, 2)
+    shape = (max(bar for bar, _ in leave) + 1000, 10) if leave else (0, 0)
+    exits = np.zeros(shape, dtype=np.bool_)
+    for bar, symbol in leave:
+        exits[bar, symbol] = True
     signals = Signals(
         bar=column("bar", np.int64),
         symbol=column("symbol", np.int64),
@@ -135,8 +138,7 @@ def wishes(found: Sequence[Wish], leave: Sequence[tuple[int, int]] = ()) -> Wish
         target_frac=column("target_frac", np.float64),
         reference=column("reference", np.float64),
         volatility_scale=column("volatility_scale", np.float64),
-        exit_bar=exits[:, 0].copy(),
-        exit_symbol=exits[:, 1].copy(),
+        leave=exits,
     )
     return Wishes(names=("a", "b"), strategy=column("strategy", np.int64), signals=signals)
 

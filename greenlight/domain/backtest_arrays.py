@@ -64,8 +64,8 @@ class Signals(NamedTuple):
     """Wishes to buy, in the order in which they are judged.
 
     `bar` is the bar at whose end each was known; `atr` and `reference` (the close
-    that the strategy saw) are in shares of the session that it is judged in.
-    `exit_bar` and `exit_symbol` say from which bar's end on a symbol is to be left.
+    that the strategy saw) are in shares of the session that it is judged in. `leave`
+    (bool[bars, symbols], or empty) asks at a bar's end for a symbol to be left.
     """
 
     bar: IntArray
@@ -77,8 +77,7 @@ class Signals(NamedTuple):
     target_frac: FloatArray
     reference: FloatArray
     volatility_scale: FloatArray
-    exit_bar: IntArray
-    exit_symbol: IntArray
+    leave: BoolArray
 
 
 class Actions(NamedTuple):

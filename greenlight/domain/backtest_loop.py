@@ -97,6 +97,9 @@ class Book(NamedTuple):
     purse: FloatArray
     tally: IntArray
     taken_s: IntArray
+    stopped: IntArray
+    pair_session: IntArray
+    pair: FloatArray
 
 
 @njit(cache=True)
@@ -104,20 +107,26 @@ def run_bars(
     bars: Bars, signals: Signals, actions: Actions, costs: CostTerms, limits: Limits, terms: Terms
 ) -> tuple[Book, int]:
     """Trade the bars; what came of it, and the number of closed trades."""
-    book = _new_book(len(signals.bar), limits, terms)
+    book = _new_book(len(signals.bar), bars.last.size, limits, terms)
     slots, prices, purse, tally = book.slots, book.prices, book.purse, book.tally
+    # What every bar looks at has a name of its own: taking an array out of its tuple, or
+    # handing the tuples to a function, costs more than a whole bar does.
+    opens, highs, lows, closes = bars.open, bars.high, bars.low, bars.close
+    sessions, last_bar, figures = bars.session, bars.last, book.figures
+    signal_bar, action_bar, leave = signals.bar, actions.bar, signals.leave
+    has_exits = leave.size > 0
+    is_at_open, is_left_at_open = terms.is_judged_at_open, terms.is_left_at_open
+    bid_share, end, has_rules = 1.0 - costs.half_spread_frac, terms.end, terms.fixed_qty == 0
     # Equity after each session, for the 30-day high; the first is the start.
     mark_s = np.empty(bars.leave.size + 1, dtype=np.int64)
     mark_usd = np.empty(bars.leave.size + 1)
     mark_s[0], mark_usd[0] = bars.start_s[terms.first] - 1, terms.start_cash_usd
     marks, oldest, session = 1, 0, -1
-    stopped_at_open = np.full(bars.last.size, -1, dtype=np.int64)
-    at = int(np.searchsorted(signals.bar, terms.first - int(terms.is_judged_at_open)))
-    exit_at = int(np.searchsorted(signals.exit_bar, terms.first))
-    action_at = int(np.searchsorted(actions.bar, terms.first))
-    for t in range(terms.first, terms.end):
-        if bars.session[t] != session:
-            session = bars.session[t]
+    at = int(np.searchsorted(signal_bar, terms.first - int(is_at_open)))
+    action_at = int(np.searchsorted(action_bar, terms.first))
+    for t in range(terms.first, end):
+        if sessions[t] != session:
+            session = sessions[t]
             if t > terms.first:
                 mark_s[marks], mark_usd[marks] = bars.end_s[t - 1], purse[_EQUITY]
                 marks += 1
@@ -129,58 +138,76 @@ def run_bars(
                 oldest += 1
             purse[_LOSS_BASE] = mark_usd[marks - 1]
             purse[_HIGH] = np.max(mark_usd[oldest:marks])
-        while action_at < len(actions.bar) and actions.bar[action_at] <= t:
+        while action_at < len(action_bar) and action_bar[action_at] <= t:
             _act(bars, actions, book, action_at, t)
             action_at += 1
-        if tally[_OPEN]:
-            for k in range(len(slots)):
-                if slots[k, _STATE] == _HELD:
-                    is_late = terms.is_left_at_open and t >= slots[k, _LEAVE]
-                    is_due = is_late or slots[k, _MUST] != 0
-                    if _leave_at_open(bars, costs, book, k, t, is_due) and not is_due:
-                        stopped_at_open[slots[k, _SYMBOL]] = t
-        if terms.is_judged_at_open:
-            while at < len(signals.bar) and signals.bar[at] < t:
-                is_stopped = stopped_at_open[signals.symbol[at]] == t
-                _judge(bars, signals, costs, limits, terms, book, at, t, is_stopped)
+        k, left = 0, tally[_OPEN]
+        while left > 0:
+            if slots[k, _STATE] != _EMPTY:
+                left -= 1
+            if slots[k, _STATE] == _HELD:
+                is_due = slots[k, _MUST] != 0 or (is_left_at_open and t >= slots[k, _LEAVE])
+                bid = opens[t, slots[k, _SYMBOL]] * bid_share
+                is_out = bid <= prices[k, _STOP] or bid >= prices[k, _TARGET]
+                if is_out or (is_due and bid > 0.0):
+                    _leave_at_open(bars, costs, book, k, t, is_due)
+            k += 1
+        if is_at_open:
+            while at < len(signal_bar) and signal_bar[at] < t:
+                _judge(bars, signals, costs, limits, terms, book, at, t)
                 at += 1
         exposure, before = 0.0, purse[_EQUITY]
-        if tally[_OPEN]:
-            for k in range(len(slots)):
-                if slots[k, _STATE] != _EMPTY:
-                    _trade_inside(bars, costs, book, k, t)
-                if slots[k, _STATE] == _HELD:
-                    _leave_at_close(bars, costs, terms, book, k, t)
-                if slots[k, _STATE] == _HELD:
+        k, left = 0, tally[_OPEN]
+        while left > 0:
+            if slots[k, _STATE] == _EMPTY:
+                k += 1
+                continue
+            left -= 1
+            symbol = slots[k, _SYMBOL]
+            is_hit = lows[t, symbol] * bid_share <= prices[k, _STOP]
+            is_hit |= highs[t, symbol] * bid_share >= prices[k, _TARGET]
+            if is_hit or slots[k, _STATE] == _RESTING:
+                _trade_inside(bars, costs, book, k, t)
+            if slots[k, _STATE] == _HELD:
+                close = closes[t, symbol]
+                if close > 0.0:
+                    prices[k, _MARK] = close
+                is_due = not is_left_at_open and t >= slots[k, _LEAVE] and close > 0.0
+                if is_due or t >= last_bar[symbol] or t + 1 == end:
+                    price = market_sell_price(
+                        prices[k, _MARK], costs.half_spread_frac, costs.slippage_frac
+                    )
+                    _sell(bars, costs, book, k, t, price, TIME if is_due else END)
+                else:
                     exposure += slots[k, _QTY] * prices[k, _MARK]
-        purse[_EQUITY] = purse[_CASH] + exposure
-        if purse[_EQUITY] != before and terms.fixed_qty == 0:
+                    if has_exits and leave[t, symbol]:
+                        slots[k, _MUST] = 1
+            k += 1
+        equity = purse[_CASH] + exposure
+        purse[_EQUITY] = equity
+        if equity != before and has_rules:
             _halt(limits, book, bars.end_s[t], session)
         row = t - terms.first
-        book.figures[row, 0] = purse[_CASH]
-        book.figures[row, 1] = purse[_EQUITY]
-        book.figures[row, 2] = exposure
-        while exit_at < len(signals.exit_bar) and signals.exit_bar[exit_at] <= t:
-            for k in range(len(slots)):
-                if slots[k, _STATE] == _HELD and slots[k, _SYMBOL] == signals.exit_symbol[exit_at]:
-                    slots[k, _MUST] = 1
-            exit_at += 1
-        if terms.is_judged_at_open:
+        figures[row, 0], figures[row, 1], figures[row, 2] = purse[_CASH], equity, exposure
+        if is_at_open:
             continue
-        if tally[_OPEN]:
-            is_over = t + 1 >= terms.end or bars.session[t + 1] != session
-            for k in range(len(slots)):
-                if slots[k, _STATE] == _RESTING:
-                    _work(bars, costs, limits, terms, book, k, t, is_over)
-        while at < len(signals.bar) and signals.bar[at] <= t:
-            if t + 1 < terms.end:
-                _judge(bars, signals, costs, limits, terms, book, at, t, False)
+        k, left = 0, tally[_OPEN]
+        while left > 0:
+            if slots[k, _STATE] != _EMPTY:
+                left -= 1
+            if slots[k, _STATE] == _RESTING:
+                is_over = t + 1 >= end or sessions[t + 1] != session
+                _work(bars, costs, limits, terms, book, k, t, is_over)
+            k += 1
+        while at < len(signal_bar) and signal_bar[at] <= t:
+            if t + 1 < end:
+                _judge(bars, signals, costs, limits, terms, book, at, t)
             at += 1
     return book, int(tally[_CLOSED])
 
 
 @njit(cache=True)
-def _new_book(count: int, limits: Limits, terms: Terms) -> Book:
+def _new_book(count: int, symbols: int, limits: Limits, terms: Terms) -> Book:
     return Book(
         np.empty((terms.end - terms.first, 3)),
         np.full(count, NOT_JUDGED, dtype=np.int64),
@@ -193,13 +220,16 @@ def _new_book(count: int, limits: Limits, terms: Terms) -> Book:
         np.full(4, terms.start_cash_usd),
         np.zeros(7, dtype=np.int64),
         np.zeros(count, dtype=np.int64),
+        np.full(symbols, -1, dtype=np.int64),
+        np.full((symbols, symbols), -1, dtype=np.int64),
+        np.zeros((symbols, symbols)),
     )
 
 
 # -- deciding
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _judge(
     bars: Bars,
     signals: Signals,
@@ -209,22 +239,20 @@ def _judge(
     book: Book,
     i: int,
     t: int,
-    is_stopped: bool,
 ) -> None:
-    """Judge a signal at a bar's open or close, and place or fill its order.
+    """Judge a signal at a bar's open or close, and place its order.
 
-    `is_stopped`: its symbol was stopped out at this very open, which is known too
-    late to buy there again.
+    What was stopped out at this very open is known too late to buy there again.
     """
     slots, prices, purse, tally = book.slots, book.prices, book.purse, book.tally
     symbol, session = signals.symbol[i], bars.session[t]
     price = bars.open[t, symbol] if terms.is_judged_at_open else bars.close[t, symbol]
     now_s = bars.start_s[t] if terms.is_judged_at_open else bars.end_s[t]
     equity, power, exposure, in_sector = purse[_CASH], purse[_CASH], 0.0, 0.0
-    taken, is_wanted, highest, free = 0, is_stopped, math.nan, -1
+    taken, is_wanted, highest, free = 0, book.stopped[symbol] == t, math.nan, -1
     for k in range(len(slots)):
         if slots[k, _STATE] == _EMPTY:
-            free = k
+            free = k if free < 0 else free
             continue
         other = slots[k, _SYMBOL]
         taken += 1
@@ -240,7 +268,7 @@ def _judge(
         if bars.sector[other] == bars.sector[symbol]:
             in_sector += cost
         if terms.fixed_qty == 0 and other != symbol:
-            found = correlation_step(bars.returns, bars.sound, session, symbol, other)
+            found = _pair(bars, book, session, symbol, other)
             highest = found if np.isnan(highest) else max(highest, found)
     bid, ask = price * (1.0 - costs.half_spread_frac), price * (1.0 + costs.half_spread_frac)
     stop_frac, target_frac = signals.stop_frac[i], signals.target_frac[i]
@@ -300,6 +328,16 @@ def _judge(
     slots[free, _LEAVE] = bars.leave[leave] if leave < len(bars.leave) else terms.end
     prices[free, _STOP], prices[free, _TARGET] = plan.stop_price, plan.target_price
     prices[free, _LIMIT], prices[free, _MAX] = plan.limit_price, plan.max_price
+
+
+@njit(cache=True)
+def _pair(bars: Bars, book: Book, session: int, first: int, second: int) -> float:
+    """Correlation of two symbols, which holds for a session."""
+    if book.pair_session[first, second] != session:
+        found = correlation_step(bars.returns, bars.sound, session, first, second)
+        book.pair_session[first, second] = book.pair_session[second, first] = session
+        book.pair[first, second] = book.pair[second, first] = found
+    return float(book.pair[first, second])
 
 
 @njit(cache=True)
@@ -388,7 +426,7 @@ def _act(bars: Bars, actions: Actions, book: Book, i: int, t: int) -> None:
         prices[k, _TARGET] = tick_nearest(prices[k, _TARGET] / ratio)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _buy(bars: Bars, costs: CostTerms, book: Book, k: int, t: int, price: float) -> None:
     slots, prices = book.slots, book.prices
     qty = slots[k, _QTY]
@@ -399,7 +437,7 @@ def _buy(bars: Bars, costs: CostTerms, book: Book, k: int, t: int, price: float)
     book.totals[TRADED_USD] += qty * price
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _sell(
     bars: Bars, costs: CostTerms, book: Book, k: int, t: int, price: float, reason: int
 ) -> None:
@@ -410,7 +448,7 @@ def _sell(
     _close(book, k, t, price, fees, reason)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _close(book: Book, k: int, t: int, price: float, fees: float, reason: int) -> None:
     slots, prices, tally = book.slots, book.prices, book.tally
     row, qty = tally[_CLOSED], slots[k, _QTY]
@@ -430,26 +468,24 @@ def _close(book: Book, k: int, t: int, price: float, fees: float, reason: int) -
     slots[k, _STATE] = _EMPTY
 
 
-@njit(cache=True)
-def _leave_at_open(bars: Bars, costs: CostTerms, book: Book, k: int, t: int, is_due: bool) -> bool:
+@njit(cache=True, inline="always")
+def _leave_at_open(bars: Bars, costs: CostTerms, book: Book, k: int, t: int, is_due: bool) -> None:
     """Sell at the open what its stop or target was gapped over by, or what is due."""
-    opened = bars.open[t, book.slots[k, _SYMBOL]]
-    if not opened > 0.0:
-        return False
+    symbol = book.slots[k, _SYMBOL]
+    opened = bars.open[t, symbol]
     bid = opened * (1.0 - costs.half_spread_frac)
     at_market = market_sell_price(opened, costs.half_spread_frac, costs.slippage_frac)
+    if not is_due:
+        book.stopped[symbol] = t
     if bid <= book.prices[k, _STOP]:
         _sell(bars, costs, book, k, t, at_market, STOP)
     elif bid >= book.prices[k, _TARGET]:
         _sell(bars, costs, book, k, t, bid, TARGET)
-    elif is_due:
-        _sell(bars, costs, book, k, t, at_market, SIGNAL if book.slots[k, _MUST] else TIME)
     else:
-        return False
-    return True
+        _sell(bars, costs, book, k, t, at_market, SIGNAL if book.slots[k, _MUST] else TIME)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _trade_inside(bars: Bars, costs: CostTerms, book: Book, k: int, t: int) -> None:
     """Fill a resting entry, then stop or target, inside a bar."""
     slots, prices = book.slots, book.prices
@@ -466,18 +502,3 @@ def _trade_inside(bars: Bars, costs: CostTerms, book: Book, k: int, t: int) -> N
     price, is_stop = exit_price(opened, high, low, stop, target, spread, slippage, is_from_open)
     if not np.isnan(price):
         _sell(bars, costs, book, k, t, price, STOP if is_stop else TARGET)
-
-
-@njit(cache=True)
-def _leave_at_close(bars: Bars, costs: CostTerms, terms: Terms, book: Book, k: int, t: int) -> None:
-    """Mark a position, and sell it where its time or its history ends with this bar."""
-    slots, prices = book.slots, book.prices
-    symbol = slots[k, _SYMBOL]
-    close = bars.close[t, symbol]
-    if close > 0.0:
-        prices[k, _MARK] = close
-    is_end = t >= bars.last[symbol] or t + 1 == terms.end
-    is_due = not terms.is_left_at_open and t >= slots[k, _LEAVE] and close > 0.0
-    if is_due or is_end:
-        price = market_sell_price(prices[k, _MARK], costs.half_spread_frac, costs.slippage_frac)
-        _sell(bars, costs, book, k, t, price, TIME if is_due else END)

@@ -160,7 +160,6 @@ def in_order(columns: Sequence[Column]) -> tuple[Signals, IntArray]:
         target_frac=joined("target_frac")[order],
         reference=joined("reference")[order],
         volatility_scale=np.ones(len(bar)),
-        exit_bar=np.empty(0, dtype=np.int64),
-        exit_symbol=np.empty(0, dtype=np.int64),
+        leave=np.empty((0, 0), dtype=np.bool_),
     )
     return signals, strategy[order]

@@ -22,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-from greenlight.domain.backtest_arrays import Actions, Bars, Signals, Terms
+from greenlight.domain.backtest_arrays import Actions, Bars, BoolArray, Signals, Terms
 from greenlight.domain.backtest_fills import CostTerms
 from greenlight.domain.backtest_loop import run_bars
 from greenlight.domain.backtest_rules import compiled_limits
@@ -111,10 +111,8 @@ def bars_of(prices: tuple[FloatArray, ...]) -> Bars:
     )
 
 
-def signals_of(
-    bar: FloatArray, symbol: FloatArray, close: FloatArray, leave: FloatArray
-) -> Signals:
-    """Signals to buy at these bars, and to leave the first symbol at those."""
+def signals_of(bar: FloatArray, symbol: FloatArray, close: FloatArray, leave: BoolArray) -> Signals:
+    """Signals to buy at these bars; `leave` asks for symbols to be left."""
     count = len(bar)
     return Signals(
         bar=bar.astype(np.int64),
@@ -126,11 +124,11 @@ def signals_of(
         target_frac=np.full(count, 0.05),
         reference=close,
         volatility_scale=np.ones(count),
-        exit_bar=leave.astype(np.int64),
-        exit_symbol=np.zeros(len(leave), dtype=np.int64),
+        leave=leave,
     )
 
 
+NO_EXITS = np.empty((0, 0), dtype=np.bool_)
 NOTHING = Actions(
     np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0), np.empty(0)
 )
@@ -155,7 +153,7 @@ def terms(count: int, fixed_qty: int) -> Terms:
 def single(close: FloatArray, buy: FloatArray, sell: FloatArray) -> Signals:
     """The bare loop's signals for ours."""
     at = np.flatnonzero(buy)
-    return signals_of(at, np.zeros(len(at)), close[at], np.flatnonzero(sell))
+    return signals_of(at, np.zeros(len(at)), close[at], sell.reshape(-1, 1) > 0)
 
 
 def first_run() -> None:
@@ -208,7 +206,7 @@ def run() -> dict[str, object]:
         for i in range(SYMBOLS)
     ]
     at, symbol = np.nonzero(np.column_stack([found[:, 0] for found in fired]))
-    wishes = signals_of(at, symbol, many_prices[3][at, symbol], np.empty(0))
+    wishes = signals_of(at, symbol, many_prices[3][at, symbol], NO_EXITS)
 
     def with_steps() -> None:
         found, left = rsi_levels(close, 30.0, 50.0)
