@@ -116,6 +116,8 @@ def run_bars(
     signal_bar, action_bar, leave = signals.bar, actions.bar, signals.leave
     has_exits = leave.size > 0
     is_at_open, is_left_at_open = terms.is_judged_at_open, terms.is_left_at_open
+    signal_symbol, stopped, verdicts = signals.symbol, book.stopped, book.verdicts
+    ask_share = 1.0 + costs.half_spread_frac
     bid_share, end, has_rules = 1.0 - costs.half_spread_frac, terms.end, terms.fixed_qty == 0
     # Equity after each session, for the 30-day high; the first is the start.
     mark_s = np.empty(bars.leave.size + 1, dtype=np.int64)
@@ -154,7 +156,17 @@ def run_bars(
             k += 1
         if is_at_open:
             while at < len(signal_bar) and signal_bar[at] < t:
-                _judge(bars, signals, costs, limits, terms, book, at, t)
+                if has_rules:
+                    _judge(bars, signals, costs, limits, terms, book, at, t)
+                else:
+                    symbol = signal_symbol[at]
+                    ask = opens[t, symbol] * ask_share
+                    usd = terms.fixed_qty * ask
+                    failed, free = _fixed_verdict(slots, prices, symbol, purse[_CASH], usd)
+                    failed |= ONE_POSITION if stopped[symbol] == t else 0
+                    verdicts[at] = failed
+                    if failed == 0:
+                        _want(bars, signals, terms, book, free, at, t, ask)
                 at += 1
         exposure, before = 0.0, purse[_EQUITY]
         k, left = 0, tally[_OPEN]
@@ -200,8 +212,16 @@ def run_bars(
                 _work(bars, costs, limits, terms, book, k, t, is_over)
             k += 1
         while at < len(signal_bar) and signal_bar[at] <= t:
-            if t + 1 < end:
+            if t + 1 < end and has_rules:
                 _judge(bars, signals, costs, limits, terms, book, at, t)
+            elif t + 1 < end:
+                symbol = signal_symbol[at]
+                ask = closes[t, symbol] * ask_share
+                usd = terms.fixed_qty * ask
+                failed, free = _fixed_verdict(slots, prices, symbol, purse[_CASH], usd)
+                verdicts[at] = failed
+                if failed == 0:
+                    _want(bars, signals, terms, book, free, at, t, ask)
             at += 1
     return book, int(tally[_CLOSED])
 
@@ -267,65 +287,103 @@ def _judge(
         exposure += cost
         if bars.sector[other] == bars.sector[symbol]:
             in_sector += cost
-        if terms.fixed_qty == 0 and other != symbol:
+        if other != symbol:
             found = _pair(bars, book, session, symbol, other)
             highest = found if np.isnan(highest) else max(highest, found)
     bid, ask = price * (1.0 - costs.half_spread_frac), price * (1.0 + costs.half_spread_frac)
     stop_frac, target_frac = signals.stop_frac[i], signals.target_frac[i]
-    if terms.fixed_qty > 0:
-        # Decided on the close that was seen, bought at the market.
-        seen = signals.reference[i]
-        stop = tick_up(seen * (1.0 - stop_frac)) if stop_frac < 1.0 else 0.0
-        target = tick_nearest(seen * (1.0 + target_frac))
-        plan = Plan(terms.fixed_qty, math.inf, ask, stop, target)
-        failed = 0 if ask > 0.0 else FRESH_QUOTE
-        failed |= ONE_POSITION if is_wanted else 0
-        failed |= MAX_POSITIONS if free < 0 else 0
-        failed |= BUYING_POWER if not terms.fixed_qty * ask <= power else 0
-    else:
-        desk = Desk(
-            _is_halted(book, now_s),
-            bool(bars.sound[session, symbol]),
-            is_wanted,
-            taken,
-            _entries_within(book, now_s, _MINUTE_S),
-            _entries_within(book, now_s, _HOUR_S),
-            equity,
-            power,
-            purse[_LOSS_BASE],
-            purse[_HIGH],
-            exposure,
-            in_sector,
-            highest,
-            tally[_WINNERS],
-            signals.volatility_scale[i],
-        )
-        failed, plan = judge_step(
-            limits,
-            desk,
-            signals.confidence[i],
-            signals.atr[i],
-            stop_frac,
-            target_frac,
-            signals.reference[i],
-            bid,
-            ask,
-        )
+    desk = Desk(
+        _is_halted(book, now_s),
+        bool(bars.sound[session, symbol]),
+        is_wanted,
+        taken,
+        _entries_within(book, now_s, _MINUTE_S),
+        _entries_within(book, now_s, _HOUR_S),
+        equity,
+        power,
+        purse[_LOSS_BASE],
+        purse[_HIGH],
+        exposure,
+        in_sector,
+        highest,
+        tally[_WINNERS],
+        signals.volatility_scale[i],
+    )
+    failed, plan = judge_step(
+        limits,
+        desk,
+        signals.confidence[i],
+        signals.atr[i],
+        stop_frac,
+        target_frac,
+        signals.reference[i],
+        bid,
+        ask,
+    )
     book.verdicts[i] = failed
     book.plans[i, 0], book.plans[i, 1] = plan.qty, plan.limit_price
     book.plans[i, 2], book.plans[i, 3] = plan.stop_price, plan.target_price
     book.plans[i, 4], book.plans[i, 5] = ask, equity
-    if failed != 0:
-        return
+    if failed == 0:
+        _place(bars, signals, terms, book, plan, free, i, t, now_s)
+
+
+@njit(cache=True)
+def _fixed_verdict(
+    slots: IntArray, prices: FloatArray, symbol: int, cash_usd: float, usd: float
+) -> tuple[int, int]:
+    """Why an order of so many dollars cannot be placed, as bits, and a free slot."""
+    # NaN, which is no quote, is not above zero.
+    failed, free = 0 if usd > 0.0 else FRESH_QUOTE, -1
+    for k in range(len(slots)):
+        if slots[k, _STATE] == _EMPTY:
+            free = k if free < 0 else free
+        elif slots[k, _SYMBOL] == symbol:
+            failed |= ONE_POSITION
+        elif slots[k, _STATE] == _RESTING:
+            cash_usd -= slots[k, _QTY] * prices[k, _MAX]
+    failed |= MAX_POSITIONS if free < 0 else 0
+    failed |= BUYING_POWER if usd > cash_usd else 0
+    return failed, free
+
+
+@njit(cache=True)
+def _want(
+    bars: Bars, signals: Signals, terms: Terms, book: Book, free: int, i: int, t: int, ask: float
+) -> None:
+    """Place an order for fixed shares at the market, decided on the close that was seen."""
+    seen, stop_frac = signals.reference[i], signals.stop_frac[i]
+    stop = tick_up(seen * (1.0 - stop_frac)) if stop_frac < 1.0 else 0.0
+    target = tick_nearest(seen * (1.0 + signals.target_frac[i]))
+    plan = Plan(terms.fixed_qty, math.inf, ask, stop, target)
+    book.plans[i, 0], book.plans[i, 1] = plan.qty, plan.limit_price
+    book.plans[i, 2], book.plans[i, 3], book.plans[i, 4] = stop, target, ask
+    now_s = bars.start_s[t] if terms.is_judged_at_open else bars.end_s[t]
+    _place(bars, signals, terms, book, plan, free, i, t, now_s)
+
+
+@njit(cache=True, inline="always")
+def _place(
+    bars: Bars,
+    signals: Signals,
+    terms: Terms,
+    book: Book,
+    plan: Plan,
+    free: int,
+    i: int,
+    t: int,
+    now_s: int,
+) -> None:
+    slots, prices, tally = book.slots, book.prices, book.tally
     book.taken_s[tally[_TAKEN]] = now_s
     tally[_TAKEN] += 1
     tally[_OPEN] += 1
     slots[free, :] = 0
     prices[free, :] = 0.0
-    leave = session + signals.hold[i]
-    slots[free, _STATE], slots[free, _SYMBOL], slots[free, _SIGNAL] = _RESTING, symbol, i
+    until = bars.session[t] + signals.hold[i]
+    slots[free, _STATE], slots[free, _SYMBOL], slots[free, _SIGNAL] = _RESTING, signals.symbol[i], i
     slots[free, _QTY], slots[free, _SINCE], slots[free, _PRICED] = plan.qty, t, t
-    slots[free, _LEAVE] = bars.leave[leave] if leave < len(bars.leave) else terms.end
+    slots[free, _LEAVE] = bars.leave[until] if until < len(bars.leave) else terms.end
     prices[free, _STOP], prices[free, _TARGET] = plan.stop_price, plan.target_price
     prices[free, _LIMIT], prices[free, _MAX] = plan.limit_price, plan.max_price
 
