@@ -36,16 +36,14 @@ from typing import Final
 import numpy as np
 
 from greenlight.domain.backtest_arrays import Actions, Bars, IntArray, Signals, Terms
-from greenlight.domain.backtest_fills import CostTerms
-from greenlight.domain.backtest_loop import (
+from greenlight.domain.backtest_book import (
     DIVIDENDS_USD,
     DRAWDOWN_HALTS,
     LOSS_HALTS,
-    NOT_JUDGED,
     TRADED_USD,
-    Book,
-    run_bars,
 )
+from greenlight.domain.backtest_fills import CostTerms
+from greenlight.domain.backtest_loop import NOT_JUDGED, Book, run_bars
 from greenlight.domain.backtest_rules import RULES, compiled_limits, refusing
 from greenlight.domain.costs import ASSUMED_HALF_SPREAD_FRAC
 from greenlight.domain.desk_state import RiskLimits
@@ -199,16 +197,16 @@ def simulate(
         by_strategy=_grouped(trades, [trade.strategy for trade in trades]),
         by_sector=_grouped(trades, [sector_of[trade.symbol] for trade in trades]),
         by_month=_months(market, book, terms, trades),
-        dividends_usd=float(book.totals[DIVIDENDS_USD]),
-        traded_usd=float(book.totals[TRADED_USD]),
-        loss_halts=int(book.totals[LOSS_HALTS]),
-        drawdown_halts=int(book.totals[DRAWDOWN_HALTS]),
+        dividends_usd=float(book.hand.totals[DIVIDENDS_USD]),
+        traded_usd=float(book.hand.totals[TRADED_USD]),
+        loss_halts=int(book.hand.totals[LOSS_HALTS]),
+        drawdown_halts=int(book.hand.totals[DRAWDOWN_HALTS]),
     )
 
 
 def _trade(market: Market, wishes: Wishes, book: Book, row: int) -> Trade:
-    signal, bought, sold, entry, left, reason = book.trades[row].tolist()
-    paid, received, fees = (Decimal(repr(usd)) for usd in book.money[row].tolist())
+    signal, bought, sold, entry, left, reason = book.hand.trades[row].tolist()
+    paid, received, fees = (Decimal(repr(usd)) for usd in book.hand.money[row].tolist())
     symbol = market.symbols[wishes.signals.symbol[signal]]
     strategy = wishes.names[wishes.strategy[signal]]
     opened_at = _instant(int(market.bars.start_s[entry]))
