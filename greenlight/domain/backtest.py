@@ -238,7 +238,7 @@ def _judged(market: Market, wishes: Wishes, book: Book, terms: Terms) -> list[Ju
                 symbol=market.symbols[wishes.signals.symbol[i]],
                 at=_instant(int(at_s[bar])),
                 refused_by=refusing(int(book.verdicts[i])),
-                qty=max(int(qty), 0),
+                qty=int(qty) if qty > 0 else 0,
                 limit_price=limit,
                 stop_price=stop,
                 target_price=target,

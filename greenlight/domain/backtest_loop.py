@@ -128,6 +128,8 @@ def run_bars(
     signal_bar, action_bar, leave = signals.bar, actions.bar, signals.leave
     has_exits = leave.size > 0
     is_at_open, is_left_at_open = terms.is_judged_at_open, terms.is_left_at_open
+    seen, hold, leave_bars, plans = signals.reference, signals.hold, bars.leave, book.plans
+    stop_fracs, target_fracs = signals.stop_frac, signals.target_frac
     signal_symbol, stopped, verdicts = signals.symbol, book.stopped, book.verdicts
     ask_share = 1.0 + costs.half_spread_frac
     bid_share, end, has_rules = 1.0 - costs.half_spread_frac, terms.end, terms.fixed_qty == 0
@@ -196,7 +198,7 @@ def run_bars(
                         floor_usd,
                         bid_share,
                     )
-            if t >= quiet_end or t >= end:
+            if sessions[t] != session:
                 continue
         while action_at < len(action_bar) and action_bar[action_at] <= t:
             act(
@@ -232,7 +234,14 @@ def run_bars(
                     failed |= ONE_POSITION if stopped[symbol] == t else 0
                     verdicts[at] = failed
                     if failed == 0:
-                        _want(bars, signals, terms, book, free, at, t, ask)
+                        plan = _fixed_plan(
+                            terms.fixed_qty, seen[at], stop_fracs[at], target_fracs[at], ask
+                        )
+                        plans[at, 0], plans[at, 1], plans[at, 4] = plan.qty, plan.limit_price, ask
+                        plans[at, 2], plans[at, 3] = plan.stop_price, plan.target_price
+                        up = session + hold[at]
+                        leave_bar = leave_bars[up] if up < len(leave_bars) else end
+                        _place(hand, plan, free, at, symbol, t, leave_bar)
                 at += 1
         exposure, before = 0.0, purse[EQUITY]
         k, left = 0, tally[OPEN]
@@ -290,7 +299,14 @@ def run_bars(
                 failed, free = _fixed_verdict(slots, prices, symbol, purse[CASH], usd)
                 verdicts[at] = failed
                 if failed == 0:
-                    _want(bars, signals, terms, book, free, at, t, ask)
+                    plan = _fixed_plan(
+                        terms.fixed_qty, seen[at], stop_fracs[at], target_fracs[at], ask
+                    )
+                    plans[at, 0], plans[at, 1], plans[at, 4] = plan.qty, plan.limit_price, ask
+                    plans[at, 2], plans[at, 3] = plan.stop_price, plan.target_price
+                    up = session + hold[at]
+                    leave_bar = leave_bars[up] if up < len(leave_bars) else end
+                    _place(hand, plan, free, at, symbol, t, leave_bar)
             at += 1
         t += 1
     return book, int(tally[CLOSED])
@@ -369,7 +385,7 @@ def _new_book(count: int, symbols: int, limits: Limits, terms: Terms) -> Book:
 # -- deciding
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _judge(
     bars: Bars,
     signals: Signals,
@@ -446,7 +462,10 @@ def _judge(
     book.plans[i, 2], book.plans[i, 3] = plan.stop_price, plan.target_price
     book.plans[i, 4], book.plans[i, 5] = ask, equity
     if failed == 0:
-        _place(bars, signals, terms, book, plan, free, i, t, now_s)
+        until = session + signals.hold[i]
+        leave = bars.leave[until] if until < len(bars.leave) else terms.end
+        book.taken_s[tally[TAKEN]] = now_s
+        _place(hand, plan, free, i, symbol, t, leave)
 
 
 @njit(cache=True)
@@ -469,48 +488,24 @@ def _fixed_verdict(
 
 
 @njit(cache=True)
-def _want(
-    bars: Bars, signals: Signals, terms: Terms, book: Book, free: int, i: int, t: int, ask: float
-) -> None:
-    """Place an order for fixed shares at the market, decided on the close that was seen."""
-    seen, stop_frac = signals.reference[i], signals.stop_frac[i]
+def _fixed_plan(qty: int, seen: float, stop_frac: float, target_frac: float, ask: float) -> Plan:
+    """An order for fixed shares at the market, decided on the close that was seen."""
     stop = tick_up(seen * (1.0 - stop_frac)) if stop_frac < 1.0 else 0.0
-    target = tick_nearest(seen * (1.0 + signals.target_frac[i]))
-    plan = Plan(terms.fixed_qty, math.inf, ask, stop, target)
-    book.plans[i, 0], book.plans[i, 1] = plan.qty, plan.limit_price
-    book.plans[i, 2], book.plans[i, 3], book.plans[i, 4] = stop, target, ask
-    now_s = bars.start_s[t] if terms.is_judged_at_open else bars.end_s[t]
-    _place(bars, signals, terms, book, plan, free, i, t, now_s)
+    return Plan(qty, math.inf, ask, stop, tick_nearest(seen * (1.0 + target_frac)))
 
 
-@njit(cache=True, inline="always")
-def _place(
-    bars: Bars,
-    signals: Signals,
-    terms: Terms,
-    book: Book,
-    plan: Plan,
-    free: int,
-    i: int,
-    t: int,
-    now_s: int,
-) -> None:
-    slots, prices, tally = book.hand.slots, book.hand.prices, book.hand.tally
-    book.taken_s[tally[TAKEN]] = now_s
+@njit(cache=True)
+def _place(hand: Hand, plan: Plan, k: int, i: int, symbol: int, t: int, leave: int) -> None:
+    slots, prices, tally = hand.slots, hand.prices, hand.tally
     tally[TAKEN] += 1
     tally[OPEN] += 1
-    slots[free, :] = 0
-    prices[free, :] = 0.0
-    until = bars.session[t] + signals.hold[i]
-    slots[free, S_STATE], slots[free, S_SYMBOL], slots[free, S_SIGNAL] = (
-        RESTING,
-        signals.symbol[i],
-        i,
-    )
-    slots[free, S_QTY], slots[free, S_SINCE], slots[free, S_PRICED] = plan.qty, t, t
-    slots[free, S_LEAVE] = bars.leave[until] if until < len(bars.leave) else terms.end
-    prices[free, P_STOP], prices[free, P_TARGET] = plan.stop_price, plan.target_price
-    prices[free, P_LIMIT], prices[free, P_MAX] = plan.limit_price, plan.max_price
+    slots[k, :] = 0
+    prices[k, :] = 0.0
+    slots[k, S_STATE], slots[k, S_SYMBOL], slots[k, S_SIGNAL] = RESTING, symbol, i
+    slots[k, S_QTY], slots[k, S_SINCE], slots[k, S_PRICED] = plan.qty, t, t
+    slots[k, S_LEAVE] = leave
+    prices[k, P_STOP], prices[k, P_TARGET] = plan.stop_price, plan.target_price
+    prices[k, P_LIMIT], prices[k, P_MAX] = plan.limit_price, plan.max_price
 
 
 @njit(cache=True)
