@@ -27,6 +27,7 @@ Where bulk and live can differ:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -89,18 +90,18 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What became of one signal. Prices US dollars, NaN where there was no size."""
+    """What became of one signal. US dollars; None where it was not sized or not asked for."""
 
     strategy: str
     symbol: str
     at: datetime
     refused_by: tuple[str, ...]
     qty: int
-    limit_price: float
-    stop_price: float
-    target_price: float
-    ask: float
-    equity_usd: float
+    limit_price: float | None
+    stop_price: float | None
+    target_price: float | None
+    ask: float | None
+    equity_usd: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +231,8 @@ def _judged(market: Market, wishes: Wishes, book: Book, terms: Terms) -> list[Ju
     at_s = market.bars.start_s if terms.is_judged_at_open else market.bars.end_s
     found = []
     for i in np.flatnonzero(book.verdicts != NOT_JUDGED).tolist():
-        qty, limit, stop, target, ask, equity = book.plans[i].tolist()
+        qty, *figures = book.plans[i].tolist()
+        limit, stop, target, ask, equity = (f if math.isfinite(f) else None for f in figures)
         bar = int(wishes.signals.bar[i]) + int(terms.is_judged_at_open)
         found.append(
             Judged(

@@ -140,6 +140,8 @@ def run_bars(
     marks, oldest, session = 1, 0, -1
     at = int(np.searchsorted(signal_bar, terms.first - int(is_at_open)))
     action_at = int(np.searchsorted(action_bar, terms.first))
+    # One symbol with fixed shares: what it holds refuses its signals, and nothing follows.
+    is_alone = len(last_bar) == 1 and is_at_open and not has_rules
     t, quiet_end, floor_usd, rates = terms.first, end, -math.inf, Rates(0.0, 0.0, 0.0)
     while t < end:
         if sessions[t] != session:
@@ -164,7 +166,7 @@ def run_bars(
                 )
         if tally[OPEN] < 2:
             until = min(quiet_end, end - 1)
-            if at < len(signal_bar):
+            if at < len(signal_bar) and not (is_alone and tally[OPEN]):
                 until = min(until, signal_bar[at] + int(is_at_open))
             if action_at < len(action_bar):
                 until = min(until, action_bar[action_at])
@@ -198,6 +200,11 @@ def run_bars(
                         floor_usd,
                         bid_share,
                     )
+                    while is_alone and at < len(signal_bar) and signal_bar[at] + 1 < t:
+                        usd = terms.fixed_qty * opens[signal_bar[at] + 1, 0] * ask_share
+                        failed, _ = _fixed_verdict(slots, prices, 0, purse[CASH], usd)
+                        verdicts[at] = failed
+                        at += 1
             if sessions[t] != session:
                 continue
         while action_at < len(action_bar) and action_bar[action_at] <= t:

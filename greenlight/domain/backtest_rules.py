@@ -4,7 +4,8 @@ Before it stand a signal and the simulated desk; after it the engine's loop.
 `risk.judge` stays the definition: every rule here is the one of the same name
 there, in the same order, and a property test holds the two against each other
 on drawn desks. It differs in kind alone: float64 instead of `Decimal`, with a
-rounding error forgiven where an exact sum would meet its limit.
+rounding error of 1e-12 forgiven where an exact sum would meet its limit or make
+one more share.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ _MAX_PRICE_USD: Final = 1e7
 _MAX_TARGET_FRAC: Final = 10.0
 _MAX_SAMPLE: Final = 0.999999
 _PRIOR_Z: Final = math.atanh(PRIOR)
-_SLACK: Final = 1e-11
+_SLACK: Final = 1e-12
 """Relative rounding error of float64 sums of a few prices, generously."""
 
 

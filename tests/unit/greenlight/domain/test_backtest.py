@@ -303,6 +303,21 @@ def test_resting_entry_when_filled_inside_a_bar_then_stopped_but_not_at_its_targ
     assert lucky.exit_reason == "end"
 
 
+def test_result_when_an_idle_symbol_stands_beside_then_the_same() -> None:
+    """What one symbol alone passes over in one go comes to the same bar by bar."""
+    rng = np.random.default_rng(11)
+    close = 100.0 * np.exp(np.cumsum(rng.normal(0, 0.01, size=400)))
+    rows = [(c, c * 1.01, c * 0.99, c) for c in close.tolist()]
+    want = [Wish(bar=i, hold=30, reference=rows[i][3]) for i in range(0, 399, 3)]
+    leave = [(i, 0) for i in range(50, 399, 50)]
+    alone = traded(rows, want=want, leave=leave)
+    beside = traded(rows, [FLAT] * 400, want=want, leave=leave)
+    assert len(alone.trades) > 10
+    assert alone.trades == beside.trades
+    assert alone.judged == beside.judged
+    assert alone.marks.equity_usd.tolist() == beside.marks.equity_usd.tolist()
+
+
 # -- properties
 
 

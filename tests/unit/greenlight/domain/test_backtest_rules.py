@@ -129,7 +129,7 @@ def test_verdict_when_a_desk_is_drawn_then_the_live_chain_s(data: st.DataObject)
     recent = [
         NOW - timedelta(seconds=draw(st.integers(0, 4000))) for _ in range(draw(st.integers(0, 6)))
     ]
-    forecast = draw(st.sampled_from([0.2, 0.3, 0.45, 0.7331]))
+    forecast = draw(st.sampled_from([0.2, 0.3, 0.4507, 0.7331]))
     live = replace(
         base,
         quote=quote(bid, ask),
