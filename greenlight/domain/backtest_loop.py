@@ -413,6 +413,7 @@ def _judge(
     price = bars.open[t, symbol] if terms.is_judged_at_open else bars.close[t, symbol]
     now_s = bars.start_s[t] if terms.is_judged_at_open else bars.end_s[t]
     equity, power, exposure, in_sector = purse[CASH], purse[CASH], 0.0, 0.0
+    pair_session, pair, returns, sound = book.pair_session, book.pair, bars.returns, bars.sound
     taken, is_wanted, highest, free = 0, book.stopped[symbol] == t, math.nan, -1
     for k in range(len(slots)):
         if slots[k, S_STATE] == EMPTY:
@@ -432,7 +433,7 @@ def _judge(
         if bars.sector[other] == bars.sector[symbol]:
             in_sector += cost
         if other != symbol:
-            found = _pair(bars, book, session, symbol, other)
+            found = _pair(pair_session, pair, returns, sound, session, symbol, other)
             highest = found if np.isnan(highest) else max(highest, found)
     bid, ask = price * (1.0 - costs.half_spread_frac), price * (1.0 + costs.half_spread_frac)
     stop_frac, target_frac = signals.stop_frac[i], signals.target_frac[i]
@@ -516,13 +517,21 @@ def _place(hand: Hand, plan: Plan, k: int, i: int, symbol: int, t: int, leave: i
 
 
 @njit(cache=True)
-def _pair(bars: Bars, book: Book, session: int, first: int, second: int) -> float:
+def _pair(
+    pair_session: IntArray,
+    pair: FloatArray,
+    returns: FloatArray,
+    sound: BoolArray,
+    session: int,
+    first: int,
+    second: int,
+) -> float:
     """Correlation of two symbols, which holds for a session."""
-    if book.pair_session[first, second] != session:
-        found = correlation_step(bars.returns, bars.sound, session, first, second)
-        book.pair_session[first, second] = book.pair_session[second, first] = session
-        book.pair[first, second] = book.pair[second, first] = found
-    return float(book.pair[first, second])
+    if pair_session[first, second] != session:
+        found = correlation_step(returns, sound, session, first, second)
+        pair_session[first, second] = pair_session[second, first] = session
+        pair[first, second] = pair[second, first] = found
+    return float(pair[first, second])
 
 
 @njit(cache=True)
