@@ -2,8 +2,8 @@
 
 Before it stand the bars and `backtest_signals`, which runs the strategies' own
 steps over them; after it the trial ledger and the reports. `backtest_loop` is
-the loop itself, `backtest_rules` the sizing and the risk chain, `backtest_fills`
-the fills and fees; here their numbers get names.
+the loop itself, `backtest_judge` decides in it, `backtest_rules` is the sizing and
+the risk chain, `backtest_fills` the fills and fees; here their numbers get names.
 
 Where bulk and live can differ:
 
@@ -44,7 +44,8 @@ from greenlight.domain.backtest_book import (
     TRADED_USD,
 )
 from greenlight.domain.backtest_fills import CostTerms
-from greenlight.domain.backtest_loop import NOT_JUDGED, Book, run_bars
+from greenlight.domain.backtest_judge import NOT_JUDGED, Book
+from greenlight.domain.backtest_loop import run_bars
 from greenlight.domain.backtest_rules import RULES, compiled_limits, refusing
 from greenlight.domain.costs import ASSUMED_HALF_SPREAD_FRAC
 from greenlight.domain.desk_state import RiskLimits
