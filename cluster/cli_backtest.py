@@ -7,7 +7,6 @@ command. Every run is a row of the trial ledger, also one that nobody liked.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
@@ -68,6 +67,18 @@ _PARAMS: Final[Mapping[str, tuple[str, ...]]] = {
 _LIMITS: Final = frozenset(
     field.name for field in fields(RiskLimits) if field.name in Settings.model_fields
 )
+_COUNTS: Final = frozenset(
+    {
+        "signals",
+        "trades",
+        "unfilled",
+        "loss_halts",
+        "drawdown_halts",
+        "longest_drawdown_bars",
+        "min_track_record_sessions",
+    }
+)
+"""Figures that are told in whole numbers."""
 
 console = Console()
 
@@ -403,7 +414,7 @@ def _row(name: str, value: float | Unavailable) -> tuple[str, str]:
         return label.replace("_", " "), f"{value:.2%}"
     if unit == "usd":
         return label.replace("_", " "), _dollars(value)
-    shown = f"{value:,.0f}" if value == math.floor(value) and abs(value) >= 2 else f"{value:.2f}"
+    shown = f"{value:,.0f}" if name in _COUNTS else f"{value:.2f}"
     return name.removesuffix("_ann").replace("_", " "), shown
 
 
