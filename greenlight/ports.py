@@ -34,6 +34,7 @@ from greenlight.domain.orders import (
 from greenlight.domain.positions import Position
 from greenlight.domain.sentiment import Reading
 from greenlight.domain.trades import Trade
+from greenlight.domain.trials import Trial
 
 
 class FencedError(RuntimeError):
@@ -511,6 +512,15 @@ class Store(Protocol):
 
     def volatility_scores(self, start: date, end: date) -> list[VolatilityScore]:
         """Scores of the sessions from `start` to `end`, both included, by session and symbol."""
+        ...
+
+    # -- trials
+    def record_trial(self, trial: Trial) -> bool:
+        """Keep a trial in the ledger; False where it was there already."""
+        ...
+
+    def trials(self, limit: int | None = 1000) -> list[Trial]:
+        """Trials oldest first (the last `limit` of them)."""
         ...
 
 

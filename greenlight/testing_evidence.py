@@ -14,6 +14,7 @@ from typing import TypeVar
 from greenlight.domain import ledger
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
+from greenlight.domain.trials import Trial
 from greenlight.ports import (
     Coverage,
     EquityMark,
@@ -39,6 +40,7 @@ class FakeEvidence:
         self._evaluations: dict[datetime, str] = {}
         self._forecasts: dict[tuple[str, datetime], VolatilityForecast | FailedForecast] = {}
         self._scores: dict[tuple[date, str, str], VolatilityScore] = {}
+        self._trials: dict[str, Trial] = {}
         self.quotes: list[Quote] = []
         self.ticks: list[Tick] = []
 
@@ -173,6 +175,19 @@ class FakeEvidence:
         """Scores of the sessions from `start` to `end`, both included."""
         with self._turn():
             return [row for key, row in sorted(self._scores.items()) if start <= key[0] <= end]
+
+    # -- trials
+
+    def record_trial(self, trial: Trial) -> bool:
+        """Keep a trial; False where it was there already."""
+        with self._turn():
+            return self._trials.setdefault(trial.trial_id, trial) is trial
+
+    def trials(self, limit: int | None = 1000) -> list[Trial]:
+        """Trials oldest first (the last `limit` of them)."""
+        with self._turn():
+            kept = sorted(self._trials.values(), key=lambda trial: (trial.at, trial.trial_id))
+            return last_of(kept, limit)
 
     def _turn(self) -> threading.RLock:
         if not self.up:

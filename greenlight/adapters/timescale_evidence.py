@@ -20,6 +20,7 @@ from greenlight.adapters.timescale_pool import Connection, ConnectionPool
 from greenlight.domain import ledger
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
+from greenlight.domain.trials import Trial
 from greenlight.ports import (
     Coverage,
     EquityMark,
@@ -175,6 +176,17 @@ class EvidenceTables:
         """Scores of the sessions from `start` to `end`, both included."""
         found = self._read("volatility_scores", start=start, end=end)
         return [rows.score_of(row) for row in found]
+
+    # -- trials
+
+    def record_trial(self, trial: Trial) -> bool:
+        """Keep a trial; False where it was there already."""
+        with self._pool.borrow() as connection:
+            return self._one(connection, "insert_trial", **rows.trial_values(trial)) is not None
+
+    def trials(self, limit: int | None = 1000) -> list[Trial]:
+        """Trials oldest first (the last `limit` of them)."""
+        return [rows.trial_of(row) for row in self._read("trials", limit=limit)]
 
     # -- one statement
 

@@ -36,6 +36,7 @@ from greenlight.domain.orders import (
 )
 from greenlight.domain.positions import Position
 from greenlight.domain.trades import Trade
+from greenlight.domain.trials import Trial
 from greenlight.ports import Coverage, EquityMark, Halt, Run, StrategyState
 
 Row = tuple[Any, ...]
@@ -433,3 +434,39 @@ def score_values(score: VolatilityScore) -> dict[str, Any]:
         "realised_pct2": score.realised_pct2,
         "qlike": score.qlike,
     }
+
+
+def trial_values(trial: Trial) -> dict[str, Any]:
+    """Parameters of `insert_trial`."""
+    return {
+        "trial_id": trial.trial_id,
+        "at": trial.at,
+        "kind": trial.kind,
+        "code_hash": trial.code_hash,
+        "strategies": list(trial.strategies),
+        "params": json_text(dict(trial.params)),
+        "source": trial.source,
+        "symbols": list(trial.symbols),
+        "data_hash": trial.data_hash,
+        "start_day": trial.start,
+        "end_day": trial.end,
+        "figures": json_text(dict(trial.figures)),
+    }
+
+
+def trial_of(row: Row) -> Trial:
+    """A row of `trials`."""
+    return Trial(
+        trial_id=row[0],
+        at=utc(row[1]),
+        kind=row[2],
+        code_hash=row[3],
+        strategies=tuple(row[4]),
+        params=row[5],
+        source=row[6],
+        symbols=tuple(row[7]),
+        data_hash=row[8],
+        start=row[9],
+        end=row[10],
+        figures=row[11],
+    )

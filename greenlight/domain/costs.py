@@ -96,6 +96,26 @@ class FillCost:
         return max(self.fees_usd - charged_usd, Decimal(0)) + self.slippage_usd
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeeRates:
+    """Regulatory fees of sales on a day: of a million dollars, a share, and the latter's cap."""
+
+    sec_usd_per_million: Decimal
+    taf_usd_a_share: Decimal
+    taf_cap_usd: Decimal
+
+
+def fee_rates(day: date) -> FeeRates:
+    """The rates on a trade date in New York; before the table begins, its first row."""
+    sec = _SEC_USD_PER_MILLION[max(bisect_right(_SEC_FROM, day) - 1, 0)][1]
+    _, per_share, cap = _TAF_USD_A_SHARE[max(bisect_right(_TAF_FROM, day) - 1, 0)]
+    return FeeRates(
+        sec_usd_per_million=Decimal(sec),
+        taf_usd_a_share=Decimal(per_share),
+        taf_cap_usd=Decimal(cap),
+    )
+
+
 def regulatory_fees(side: Side, qty: int, price: Decimal, day: date) -> Decimal:
     """SEC and FINRA fees of one sale, each rounded up to the cent; buying is free.
 
@@ -116,10 +136,9 @@ def regulatory_fees(side: Side, qty: int, price: Decimal, day: date) -> Decimal:
     """
     if side is Side.BUY:
         return Decimal(0)
-    rate = Decimal(_SEC_USD_PER_MILLION[max(bisect_right(_SEC_FROM, day) - 1, 0)][1])
-    _, per_share, cap = _TAF_USD_A_SHARE[max(bisect_right(_TAF_FROM, day) - 1, 0)]
-    sec = _up_to_cent(qty * price * rate / 1_000_000)
-    return sec + min(_up_to_cent(qty * Decimal(per_share)), Decimal(cap))
+    rates = fee_rates(day)
+    sec = _up_to_cent(qty * price * rates.sec_usd_per_million / 1_000_000)
+    return sec + min(_up_to_cent(qty * rates.taf_usd_a_share), rates.taf_cap_usd)
 
 
 def fill_cost(fill: Execution, figures: Mapping[str, Figure] | None) -> FillCost:

@@ -378,3 +378,22 @@ ON CONFLICT DO NOTHING;
 SELECT symbol, session, method, forecast_pct2, realised_pct2, qlike
 FROM volatility_scores WHERE session >= %(start)s AND session <= %(end)s
 ORDER BY session, symbol, method;
+
+-- trials ----------------------------------------------------------------------
+
+-- name: insert_trial
+-- The same trial is in the ledger once.
+INSERT INTO trials (trial_id, at, kind, code_hash, strategies, params, source, symbols,
+                    data_hash, start_day, end_day, figures)
+VALUES (%(trial_id)s, %(at)s, %(kind)s, %(code_hash)s, %(strategies)s, %(params)s, %(source)s,
+        %(symbols)s, %(data_hash)s, %(start_day)s, %(end_day)s, %(figures)s)
+ON CONFLICT (trial_id) DO NOTHING
+RETURNING trial_id;
+
+-- name: trials
+-- The newest trials, oldest first; no limit is all of them.
+SELECT * FROM (
+    SELECT trial_id, at, kind, code_hash, strategies, params, source, symbols, data_hash,
+           start_day, end_day, figures
+    FROM trials ORDER BY at DESC, trial_id DESC LIMIT %(limit)s
+) AS newest ORDER BY at, trial_id;
