@@ -1,4 +1,4 @@
-"""The control routes: lockstep, faults, news and the replay's state.
+"""The control routes: lockstep, faults, news, movements of cash and the replay's state.
 
 Decided here: when the replay goes on in lockstep. Before it stands the desk,
 which says when it is done; after it `replay`. Served on loopback alone, like
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from starlette.requests import Request
@@ -135,6 +136,7 @@ class ControlRoutes:
         routes: list[Route | WebSocketRoute] = [
             Route("/control/state", self._state, methods=["GET"]),
             Route("/control/news", self._news, methods=["POST"]),
+            Route("/control/activity", self._activity, methods=["POST"]),
         ]
         if self._mode == "lockstep":
             routes.append(WebSocketRoute("/control/lockstep", self.lockstep))
@@ -196,6 +198,25 @@ class ControlRoutes:
         venue.commit(news=article)
         await venue.publish_article(article)
         return JSONResponse(article, status_code=201)
+
+    async def _activity(self, request: Request) -> Response:
+        venue = self._venue
+        try:
+            body = json.loads(await request.body())
+            kind, usd = str(body["type"]), Decimal(str(body["usd"]))
+        except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+            return JSONResponse({"message": f"bad activity: {error!r}"}, status_code=422)
+        if not kind or kind == "FILL" or not usd.is_finite():
+            return JSONResponse({"message": "no such activity"}, status_code=422)
+        row = venue.core.move_cash(
+            kind,
+            usd,
+            venue.now_ns,
+            symbol=body.get("symbol"),
+            description=str(body.get("description", "")),
+        )
+        venue.commit()
+        return JSONResponse(row, status_code=201)
 
     async def _faults(self, request: Request) -> Response:
         board = self._venue.faults

@@ -34,6 +34,7 @@ from cluster.paper_exchange.orders import (
     to_datetime,
 )
 from cluster.paper_exchange.rules import buy_stop_cap, exit_hold
+from greenlight.domain.market import eastern_date
 
 _WORKING: Final = frozenset({Status.NEW, Status.PARTIALLY_FILLED, Status.PENDING_CANCEL})
 _HUNDRED: Final = Decimal(100)
@@ -369,6 +370,28 @@ class MatchingEngine:
                 "per_share_amount": text(usd_a_share),
             }
         )
+
+    def move_cash(
+        self, kind: str, usd: Decimal, at_ns: int, *, symbol: str | None, description: str
+    ) -> dict[str, Any]:
+        """Charge or credit the account besides trading, with an account activity."""
+        self.ledger.cash += usd
+        self.is_ledger_changed = True
+        day = eastern_date(to_datetime(at_ns))
+        name = derived_id(f"cash:{len(self.activities)}:{at_ns}")
+        row = {
+            "id": f"{day:%Y%m%d}000000000::{name}",
+            "activity_type": kind,
+            "date": day.isoformat(),
+            "created_at": rfc3339(at_ns),
+            "net_amount": text(usd),
+            "description": description,
+            "status": "executed",
+        }
+        if symbol is not None:
+            row["symbol"] = symbol
+        self.activities.append(row)
+        return row
 
     def rename(self, old: str, new: str, at_ns: int) -> None:
         """A symbol change: the position moves, the orders under the old symbol are cancelled."""

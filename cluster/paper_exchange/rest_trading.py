@@ -166,13 +166,21 @@ class TradingRoutes:
         )
 
     async def activities(self, request: Request) -> Response:
-        """Executions and dividends, paged by the id of the last one seen."""
+        """Executions and all else that moved cash, paged by the id of the last one seen."""
         query = request.query_params
         kinds = request.path_params.get("kind") or query.get("activity_types")
+        category = query.get("category")
+        if kinds and category:
+            raise malformed("category and activity_types cannot be used together")
+        if category not in (None, "trade_activity", "non_trade_activity"):
+            raise malformed(f"invalid category: {category}")
         wanted = None if not kinds else set(kinds.split(","))
         most = _MAX_ACTIVITIES
         size = whole_number(query.get("page_size"), "page_size", most, most)
         rows = [r for r in self._core.activities if wanted is None or r["activity_type"] in wanted]
+        if category:
+            is_trade = category == "trade_activity"
+            rows = [r for r in rows if (r["activity_type"] == "FILL") is is_trade]
         day, after, until = (_date_or_time(query.get(k)) for k in ("date", "after", "until"))
         if day is not None:
             rows = [r for r in rows if eastern_date(_time(r)) == eastern_date(day)]
