@@ -1,10 +1,9 @@
-"""Follows splits, dividends and symbol changes before a session, or when one was missed.
+"""Follows splits and symbol changes before a session, or when one was missed.
 
-Before it stand the broker's announcements and account activities; after it
-the ledger and the position monitors. Market data owns one and calls it before
-the open, and while it fills in what it missed, where a fill of a later day
-may only be booked after what changed the shares before it. Every call is safe
-to repeat.
+Before it stand the broker's announcements; after it the ledger and the
+position monitors. Market data owns one and calls it before the open, and while
+it fills in what it missed, where a fill of a later day may only be booked after
+what changed the shares before it. Every call is safe to repeat.
 """
 
 from __future__ import annotations
@@ -18,24 +17,18 @@ from typing import Final
 
 from actors.links import MonitorsLink
 from greenlight.domain.corporate_actions import (
-    DividendPaid,
-    dividend_decision,
     present_symbols,
     split_decision,
     symbol_change_decision,
 )
 from greenlight.domain.market import Split, SymbolChange, eastern_date
-from greenlight.domain.positions import Position, WatchBand
-from greenlight.ports import Broker, MarketData, Notifier, Store
+from greenlight.domain.positions import WatchBand
+from greenlight.ports import MarketData, Notifier, Store
 
 logger = logging.getLogger(__name__)
 
 LOOK_BACK: Final = timedelta(days=30)
 """Symbol changes, and splits of what is not held, are looked for this far back."""
-_LATE: Final = timedelta(days=7)
-"""A broker may book a payment so much later than it dates it."""
-_EARNED: Final = timedelta(days=120)
-"""A position closed within this time may be the one a dividend was earned by."""
 
 Bands = dict[str, WatchBand | None]
 
@@ -68,7 +61,6 @@ class CorporateActions:
         self,
         *,
         store: Store,
-        broker: Broker,
         market_data: MarketData,
         monitors: MonitorsLink,
         notifier: Notifier,
@@ -76,7 +68,6 @@ class CorporateActions:
         desk: str,
     ) -> None:
         self._store = store
-        self._broker = broker
         self._market_data = market_data
         self._monitors = monitors
         self._notifier = notifier
@@ -97,21 +88,6 @@ class CorporateActions:
             else:
                 self._store.record_decision(split_decision(self._desk, split, now))
         return Followed(bands=bands, ex_dates=ex_dates, changes=changes)
-
-    def book_dividends(self, now: datetime) -> None:
-        """Book the payments that the ledger does not have yet."""
-        known = self._store.dividends(limit=1)
-        if known:
-            after = known[-1].at - _LATE
-        else:
-            earlier = [*self._store.open_positions(), *self._store.closed_positions(now - _EARNED)]
-            if not earlier:
-                return
-            after = min(position.opened_at for position in earlier)
-        for found in self._broker.dividends(after):
-            paid = replace(found, position_id=self._earner(found))
-            if self._store.book_dividend(paid, dividend_decision(self._desk, paid)):
-                logger.info("dividend", extra={"action": "dividend", "symbol": paid.symbol})
 
     # -- inside
     def _splits(self, opened: Mapping[str, date], day: date) -> list[Split]:
@@ -147,16 +123,3 @@ class CorporateActions:
         except ValueError as error:
             logger.error("symbol change: %s", error, extra={"action": "rename"})
             self._notifier.alert(f"{change.old} is now {change.new}: {error}; merge them by hand")
-
-    def _earner(self, paid: DividendPaid) -> str | None:
-        """The position that held the shares: the open one, else the last one closed."""
-        held = self._store.position(paid.symbol)
-        if held is not None and held.opened_at < paid.at:
-            return held.position_id
-        closed = self._store.closed_positions(paid.at - _EARNED)
-        mine = [p for p in closed if _may_have_earned(p, paid)]
-        return mine[-1].position_id if mine else None
-
-
-def _may_have_earned(position: Position, paid: DividendPaid) -> bool:
-    return position.symbol == paid.symbol and position.opened_at < paid.at

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from actors.transfers import LAST_MARK, Moved
 from greenlight.domain.desk_state import RiskLimits, finite
 from greenlight.domain.halts import (
     DAILY_LOSS,
@@ -31,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN: Final = timedelta(minutes=5)
 """How soon after a halt the store is asked whether a person has lifted it."""
-_LIFT_MARKS: Final = timedelta(days=4)
-"""A lift is held against the last mark in so many days before it."""
 
 
 class EquityWatch:
@@ -55,23 +54,41 @@ class EquityWatch:
         self._limits = limits
         self._base: tuple[Session, EquityBase] | None = None
         self._closes: tuple[Session, list[EquityAt]] | None = None
-        self._first: Decimal | None = None
+        self._first: EquityAt | None = None
+        self._befores: dict[str, Decimal] = {}
         self._quiet_until: datetime | None = None
 
     def base(self, session: Session) -> EquityBase:
-        """What equity in a session is held against, with what was lifted since."""
+        """What equity in a session is held against, with what was lifted and moved since."""
+        found = self._read_base(session, None)
+        if self._base is not None and self._base[0] == session and self._closes is not None:
+            self._base = session, found
+        return found
+
+    def rebase(self) -> None:
+        """Read what `check` holds equity against anew: the owner has moved money."""
+        if self._base is not None:
+            session = self._base[0]
+            self._base = session, self._read_base(session, self._first)
+
+    def _read_base(self, session: Session, first: EquityAt | None) -> EquityBase:
+        """Where no close is known, the `first` equity of the session stands for it."""
         start = session.open - HIGH_WINDOW
         closes = self._closes_before(session, start)
+        moved = Moved(self._store, start, closes, self._befores)
+        known = [moved.since_told(close) for close in closes]
+        if not known and first is not None:
+            known = [moved.since_booked(first, first.at)]
         lifts = {
             halt_kind(halt.reason): halt.lifted_at
             for halt in self._store.lifted_halts(start)
             if halt.lifted_at is not None
         }
         return equity_base(
-            closes,
+            known,
             session.open,
-            loss_lift=self._equity_at(lifts.get(DAILY_LOSS)),
-            drawdown_lift=self._equity_at(lifts.get(DRAWDOWN)),
+            loss_lift=self._equity_at(lifts.get(DAILY_LOSS), moved),
+            drawdown_lift=self._equity_at(lifts.get(DRAWDOWN), moved),
         )
 
     def _closes_before(self, session: Session, start: datetime) -> list[EquityAt]:
@@ -84,7 +101,7 @@ class EquityWatch:
         # Once the last close is there, nothing before this session changes any more.
         is_whole = bool(closes) and closes[-1].at >= previous_session(session.day).close
         if not closes and (last := self._last_equity()) is not None:
-            closes = [EquityAt(at=start, equity_usd=last)]
+            closes = [EquityAt(at=previous_session(session.day).close, equity_usd=last)]
         run = self._store.latest_run()
         if closes and run is not None and start <= run.started_at < closes[0].at:
             # Cash is no more than equity, so this can only set a high that was reached.
@@ -99,12 +116,12 @@ class EquityWatch:
         if known is None or (self._quiet_until is not None and now < self._quiet_until):
             return
         if self._base is None or self._base[0] != session:
-            self._first = known
-            self._base = session, self._base_or_first(session)
+            self._first = EquityAt(at=now, equity_usd=known)
+            self._base = session, self._read_base(session, self._first)
         if not due_halts(known, self._base[1], self._limits, now):
             return
         # A person may have lifted a halt since: look again before acting.
-        self._base = session, self._base_or_first(session)
+        self._base = session, self._read_base(session, self._first)
         due = due_halts(known, self._base[1], self._limits, now)
         in_force = {halt_kind(halt.reason) for halt in self._store.halts_in_force(now)}
         for halt in due:
@@ -113,23 +130,18 @@ class EquityWatch:
         if due:
             self._quiet_until = now + _LOOK_AGAIN
 
-    def _base_or_first(self, session: Session) -> EquityBase:
-        base = self.base(session)
-        return EquityBase(
-            loss_base_usd=self._first if base.loss_base_usd is None else base.loss_base_usd,
-            high_usd=self._first if base.high_usd is None else base.high_usd,
-        )
-
     def _halt(self, halt: DueHalt, now: datetime) -> None:
         self._store.halt(at=now, until=halt.until, reason=halt.reason)
         until = "until 'greenlight resume'" if halt.until is None else "for 24 hours"
         self._notifier.alert(f"no new entries {until}: {halt.reason}")
 
-    def _equity_at(self, at: datetime | None) -> EquityAt | None:
+    def _equity_at(self, at: datetime | None, moved: Moved) -> EquityAt | None:
         if at is None:
             return None
-        marks = self._store.equity(at - _LIFT_MARKS, at + timedelta(microseconds=1), "desk")
-        return EquityAt(at=at, equity_usd=marks[-1].equity_usd) if marks else None
+        marks = self._store.equity(at - LAST_MARK, at + timedelta(microseconds=1), "desk")
+        if not marks:
+            return None
+        return moved.since_booked(EquityAt(at=at, equity_usd=marks[-1].equity_usd), marks[-1].at)
 
     def _last_equity(self) -> Decimal | None:
         if self._broker is None:

@@ -18,6 +18,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from actors.cash_book import CashBook
 from actors.corporate_actions import CorporateActions
 from actors.equity_watch import EquityWatch
 from actors.inbox import Inbox
@@ -176,13 +177,13 @@ class MarketDataHub:
         self._prices = Prices(self._refusals)
         self._actions = CorporateActions(
             store=store,
-            broker=broker,
             market_data=market_data,
             monitors=monitors,
             notifier=notifier,
             symbols=symbols,
             desk=desk,
         )
+        self._cash_book = CashBook(store=store, broker=broker, notifier=notifier, desk=desk)
         self._watch = EquityWatch(store=store, broker=None, notifier=notifier, limits=limits)
         self._bands: dict[str, WatchBand] = {}
         self._holdings: dict[str, int] = {}
@@ -439,7 +440,10 @@ class MarketDataHub:
         def check(symbol: str) -> None:
             self._keep_band(symbol, self._monitors.check(symbol, now))
 
-        self._reconciler.run(now, book=self._book_missed, check=check)
+        agrees = self._reconciler.run(now, book=self._book_missed, check=check)
+        if not agrees and self._book_cash(now):
+            # A fee, a payment or a transfer explains it, or some of it.
+            self._reconciler.run(now, book=self._book_missed, check=check)
 
     def _reconcile_again(self, now: datetime) -> None:
         """Between repairs nothing waits for a broker that does not tell."""
@@ -457,7 +461,7 @@ class MarketDataHub:
         self._reconcile(now)
         for symbol in sorted(before | set(self._holdings)):
             self._changed(symbol, now)
-        self._book_dividends(now)
+        self._book_cash(now)
         self._is_repair_due = False
 
     def _reload_positions(self) -> None:
@@ -550,22 +554,28 @@ class MarketDataHub:
         self._follow_again = None
         for symbol in sorted(set(self._holdings) - told):
             self._keep_band(symbol, self._monitors.check(symbol, now))
-        self._book_dividends(now)
+        self._book_cash(now)
         self._reload_positions()
         if self._is_lockstep and told:
             self._reconcile_again(now)
         self._opened = session.day
 
-    def _book_dividends(self, now: datetime) -> None:
-        """Nobody waits for a payment: where the broker is silent, the next minute asks again."""
+    def _book_cash(self, now: datetime) -> bool:
+        """Whether there was anything to book.
+
+        Nobody waits for a payment: where the broker is silent, the next minute asks again.
+        """
         self._is_unpaid = True
         try:
-            self._actions.book_dividends(now)
+            booked = self._cash_book.update(now)
         except (BrokerUnavailable, BrokerRefused) as error:
-            logger.warning("no dividends: %s", error, extra={"action": "dividends"})
-            return
+            logger.warning("no cash activities: %s", error, extra={"action": "cash"})
+            return False
         self._is_unpaid = False
         self._cash = self._store.cash()
+        if booked:
+            self._watch.rebase()
+        return bool(booked)
 
     def _follow_actions(self, day: date, now: datetime) -> set[str]:
         """Splits and symbol changes up to a day; the symbols whose monitors have looked."""
@@ -656,7 +666,7 @@ class MarketDataHub:
         if in_session and minute != self._minute:
             self._minute = minute
             if self._is_unpaid:
-                self._book_dividends(now)
+                self._book_cash(now)
             if self._decide_ok:
                 # What happened at 14:31 proves the minute from 14:30.
                 beat = Heartbeat(component="desk", at=minute - timedelta(minutes=1))

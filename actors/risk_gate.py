@@ -51,6 +51,7 @@ from greenlight.domain.orders import (
     TimeInForce,
     client_order_id,
 )
+from greenlight.domain.reconcile import CASH_TOLERANCE_USD
 from greenlight.domain.risk import RiskVerdict, judge, verdict_figures
 from greenlight.domain.signals import entry_decision_id
 from greenlight.domain.sizing import recent_volatility, winners_in_a_row
@@ -217,9 +218,10 @@ class RiskGate:
             if sent is not None:
                 self._working.settle(sent, now)
             return False
-        state = self._desk_state(seen, now)
+        account = self._account()
+        state = self._desk_state(seen, account, now)
         verdict = judge(signal, state, self._limits)
-        if state.session is not None:
+        if state.session is not None and self._is_booked(account):
             self._watch.check(state.equity_usd, state.session, now)
         self._refusals.store_new()
         decision = self._decision(name, seen, verdict, now)
@@ -265,11 +267,13 @@ class RiskGate:
                 self._sectors[change.new] = self._sectors[change.old]
         self._followed = day
 
-    def _desk_state(self, seen: SignalSeen, now: datetime) -> DeskState:
+    def _desk_state(
+        self, seen: SignalSeen, account: BrokerAccount | None, now: datetime
+    ) -> DeskState:
         symbol, session = seen.signal.symbol, session_at(now)
         self._follow_changes(eastern_date(now))
         positions, costs = self._store.open_positions(), self._working.costs()
-        entries, account = costs.by_symbol, self._account()
+        entries = costs.by_symbol
         base = _UNKNOWN if session is None else self._watch.base(session)
         taken = self._store.decisions(
             start=now - _RATE_WINDOW, kind=DecisionKind.ENTRY, verdict=Verdict.TAKEN, limit=None
@@ -316,6 +320,11 @@ class RiskGate:
             logger.warning("no account: %s", error, extra={"action": "account"})
             return None
         return None if account.is_trading_blocked else account
+
+    def _is_booked(self, account: BrokerAccount | None) -> bool:
+        """Whether the ledger has all that moved the broker's cash: a withdrawal is no loss."""
+        cash = self._store.cash()
+        return account is None or cash is None or abs(account.cash - cash) < CASH_TOLERANCE_USD
 
     def _decision(
         self, name: str, seen: SignalSeen, verdict: RiskVerdict, now: datetime

@@ -20,6 +20,7 @@ from greenlight.domain.audit import (
     DecisionKind,
     Verdict,
 )
+from greenlight.domain.cash import CashActivity, CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Split, SymbolChange, Tick, Unavailable
@@ -134,8 +135,11 @@ class Broker(Protocol):
         """Fills at or after an instant, oldest first."""
         ...
 
-    def dividends(self, after: datetime) -> tuple[DividendPaid, ...]:
-        """Dividends paid (and tax withheld from them) after an instant, oldest first."""
+    def cash_activities(self, after: datetime) -> tuple[CashActivity, ...]:
+        """What moved cash besides fills after an instant, oldest first, of every type.
+
+        One that the broker has cancelled has 0 dollars.
+        """
         ...
 
 
@@ -385,6 +389,22 @@ class Store(Protocol):
         """Payments oldest first (the last `limit` of them); no trade's gain has them."""
         ...
 
+    def book_cash(self, moved: CashMoved, decision: Decision) -> bool:
+        """Book a movement once (by its activity id), with its decision, in one transaction.
+
+        Raises
+        ------
+        ValueError
+            It does not say when it was booked.
+        """
+        ...
+
+    def cash_movements(
+        self, *, start: datetime | None = None, limit: int | None = 1000
+    ) -> list[CashMoved]:
+        """Movements besides fills and dividends, oldest first (the last `limit` of them)."""
+        ...
+
     def leave_by(self, position: Position, exit_by: datetime, decision: Decision) -> bool:
         """Set when an open position is to be left, and nothing else of it."""
         ...
@@ -406,7 +426,7 @@ class Store(Protocol):
         ...
 
     def cash(self) -> Decimal | None:
-        """Start cash of the account plus fills and dividends, less fees; None before a run."""
+        """Start cash of the account and all that was booked since; None before a run."""
         ...
 
     # -- evidence

@@ -16,6 +16,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from greenlight.domain import ledger
+from greenlight.domain.cash import CashActivity, CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.market import Bar, Quote, Split, SymbolChange
 from greenlight.domain.orders import (
@@ -58,8 +59,8 @@ class FakeBroker:
     """`greenlight.ports.Broker` in memory.
 
     Orders rest until `fill`; an OCO is a limit with a stop leg that share one
-    reservation. Sends, cancels, fills and dividends are kept in `submitted`,
-    `cancels`, `fills` and `payments`.
+    reservation. Sends, cancels, fills and all else that moves cash are kept in
+    `submitted`, `cancels`, `fills` and `activities`.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ class FakeBroker:
         self.submitted: list[OrderIntent] = []
         self.cancels: list[str] = []
         self.fills: list[Execution] = []
-        self.payments: list[DividendPaid] = []
+        self.activities: list[CashActivity] = []
         self._clock = clock
         self._cash = cash
         self._orders: dict[str, BrokerOrder] = {}
@@ -137,7 +138,7 @@ class FakeBroker:
         """Pay a cash dividend for the shares held."""
         qty, rate = Decimal(self._holdings.get(symbol, 0)), Decimal(usd_a_share)
         paid = DividendPaid(
-            activity_id=f"div-{len(self.payments) + 1}",
+            activity_id=f"div-{len(self.activities) + 1}",
             symbol=symbol,
             at=at or self._clock.now(),
             usd=(qty * rate).quantize(Decimal("0.01")),
@@ -145,8 +146,36 @@ class FakeBroker:
             usd_a_share=rate,
         )
         self._cash += paid.usd
-        self.payments.append(paid)
+        self.activities.append(paid)
         return paid
+
+    def move_cash(
+        self,
+        activity_type: str,
+        usd: str,
+        *,
+        at: datetime | None = None,
+        symbol: str | None = None,
+    ) -> CashMoved:
+        """Charge or credit the account otherwise: a fee, interest, a transfer."""
+        moved = CashMoved(
+            activity_id=f"cash-{len(self.activities) + 1}",
+            activity_type=activity_type,
+            at=at or self._clock.now(),
+            usd=Decimal(usd),
+            symbol=symbol,
+            description=f"{activity_type} of a test",
+        )
+        self._cash += moved.usd
+        self.activities.append(moved)
+        return moved
+
+    def cancel_activity(self, activity_id: str) -> None:
+        """Take a dividend or a movement of cash back."""
+        for place, row in enumerate(self.activities):
+            if row.activity_id == activity_id:
+                self._cash -= row.usd
+                self.activities[place] = replace(row, usd=Decimal(0))
 
     def fill(self, order_id: str, qty: int, price: str | Decimal) -> Execution:
         """Fill shares of a live order; the other one of a pair shrinks or is cancelled.
@@ -324,10 +353,10 @@ class FakeBroker:
         self._answer()
         return tuple(replace(f, client_order_id=None) for f in self.fills if f.at >= after)
 
-    def dividends(self, after: datetime) -> tuple[DividendPaid, ...]:
-        """Payments after an instant."""
+    def cash_activities(self, after: datetime) -> tuple[CashActivity, ...]:
+        """What moved cash besides fills after an instant."""
         self._answer()
-        return tuple(p for p in self.payments if p.at > after)
+        return tuple(row for row in self.activities if row.at > after)
 
     # -- inside
     def _answer(self) -> None:

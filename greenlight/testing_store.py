@@ -21,6 +21,7 @@ from greenlight.domain.audit import (
     Verdict,
     chain_hash,
 )
+from greenlight.domain.cash import CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.costs import fill_cost
 from greenlight.domain.orders import (
@@ -76,6 +77,7 @@ class FakeStore(FakeEvidence):
         self._positions: dict[str, Position] = {}
         self._trades: list[Trade] = []
         self._dividends: dict[str, DividendPaid] = {}
+        self._movements: dict[str, CashMoved] = {}
         self._halts: list[Halt] = []
 
     # -- life
@@ -317,6 +319,28 @@ class FakeStore(FakeEvidence):
             found = [p for p in self._dividends.values() if start is None or p.at >= start]
             return last_of(sorted(found, key=lambda p: (p.at, p.activity_id)), limit)
 
+    def book_cash(self, moved: CashMoved, decision: Decision) -> bool:
+        """Book a movement once, with its decision; False where it was booked before.
+
+        Raises `ValueError` where it does not say when it was booked.
+        """
+        if moved.booked_at is None:
+            raise ValueError(f"{moved.activity_id} does not say when it was booked")
+        with self._turn():
+            if moved.activity_id in self._movements:
+                return False
+            self._append(decision)
+            self._movements[moved.activity_id] = moved
+            return True
+
+    def cash_movements(
+        self, *, start: datetime | None = None, limit: int | None = 1000
+    ) -> list[CashMoved]:
+        """Movements besides fills and dividends, oldest first, the last `limit` of them."""
+        with self._turn():
+            found = [m for m in self._movements.values() if start is None or m.at >= start]
+            return last_of(sorted(found, key=lambda m: (m.at, m.activity_id)), limit)
+
     def position(self, symbol: str) -> Position | None:
         """The open position of a symbol."""
         with self._turn():
@@ -351,7 +375,7 @@ class FakeStore(FakeEvidence):
             return last_of(sorted(found, key=lambda t: (t.closed_at, t.position_id)), limit)
 
     def cash(self) -> Decimal | None:
-        """Start cash of the account's first run, plus fills and dividends since, less fees."""
+        """Start cash of the account's first run, and all that was booked since."""
         with self._turn():
             first = self._first_run()
             if first is None:
@@ -362,9 +386,9 @@ class FakeStore(FakeEvidence):
                 if fill.at >= first.started_at:
                     amount = fill.price * fill.qty
                     cash += (amount if fill.side is Side.SELL else -amount) - booked.fees_usd
-            for paid in self._dividends.values():
-                if paid.at >= first.started_at:
-                    cash += paid.usd
+            moved = [(row.at, row.usd) for row in self._dividends.values()]
+            moved += [(row.at, row.usd) for row in self._movements.values()]
+            cash += sum(usd for at, usd in moved if at >= first.started_at)
             return cash
 
     # -- counts and halts

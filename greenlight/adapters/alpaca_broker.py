@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,8 +22,9 @@ from alpaca.common.rest import RESTClient
 from requests.adapters import HTTPAdapter
 
 from greenlight.adapters.rate_limit import Pace, no_pace
+from greenlight.domain.cash import TRANSFERS, CashActivity, CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
-from greenlight.domain.market import eastern_midnight
+from greenlight.domain.market import EASTERN, eastern_midnight
 from greenlight.domain.orders import (
     TERMINAL,
     Accepted,
@@ -43,7 +44,9 @@ _DUPLICATE_TEXT: Final = "client_order_id must be unique"
 _PAGE: Final = 100
 _MAX_PAGES: Final = 1000
 # Dividends by what they are for tax, and what is withheld from them.
-_DIVIDENDS: Final = "DIV,DIVCGL,DIVCGS,DIVNRA,DIVROC,DIVTXEX,DIVWH"
+_DIVIDENDS: Final = frozenset(
+    {"DIV", "DIVCGL", "DIVCGS", "DIVFEE", "DIVFT", "DIVNRA", "DIVROC", "DIVTW", "DIVTXEX", "DIVWH"}
+)
 _WITH_LEGS: Final = frozenset({"oco", "bracket", "oto"})
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -182,17 +185,51 @@ def parse_activity(raw: Mapping[str, Any]) -> Execution:
     )
 
 
-def parse_dividend(raw: Mapping[str, Any]) -> DividendPaid:
-    """The payment in a row of the account's activities, dated to midnight if it has no time."""
-    created = raw.get("created_at")
-    return DividendPaid(
-        activity_id=raw["id"],
-        symbol=raw["symbol"],
-        at=parse_instant(created) if created else eastern_midnight(date.fromisoformat(raw["date"])),
-        usd=Decimal(str(raw["net_amount"])),
-        qty=_money(raw.get("qty")),
-        usd_a_share=_money(raw.get("per_share_amount")),
+def parse_cash_activity(raw: Mapping[str, Any]) -> CashActivity | None:
+    """What a row of the account's activities says of its cash; None: nothing, or not yet.
+
+    A row of a type that is not known counts as a cost or an income. One that was
+    cancelled has 0 dollars.
+    """
+    kind, name, status = _name(raw["activity_type"]), _name(raw["id"]), raw.get("status")
+    usd = _money(raw.get("net_amount"))
+    if kind == "FILL" or usd is None or status == "pending":
+        return None
+    if status == "canceled":
+        usd = Decimal(0)
+    symbol = raw.get("symbol") or None
+    if kind in _DIVIDENDS and symbol is not None:
+        return DividendPaid(
+            activity_id=name,
+            symbol=symbol,
+            at=_moved_at(raw, is_charge=False),
+            usd=usd,
+            qty=_money(raw.get("qty")),
+            usd_a_share=_money(raw.get("per_share_amount")),
+        )
+    return CashMoved(
+        activity_id=name,
+        activity_type=kind,
+        at=_moved_at(raw, is_charge=kind not in TRANSFERS | _DIVIDENDS),
+        usd=usd,
+        symbol=symbol,
+        description=raw.get("description") or "",
     )
+
+
+def _moved_at(raw: Mapping[str, Any], *, is_charge: bool) -> datetime:
+    """When a row's cash moved; where it has only a date, a charge is for a day that is over."""
+    if raw.get("created_at"):
+        return parse_instant(raw["created_at"])
+    # Ids begin with the time in New York to the millisecond, with zeros where it has none.
+    stamp = raw["id"].partition("::")[0]
+    if len(stamp) == 17 and stamp.isdigit() and stamp[8:] != "0" * 9:
+        at = datetime.strptime(stamp, "%Y%m%d%H%M%S%f").replace(tzinfo=EASTERN)
+        return at.astimezone(UTC)
+    day = date.fromisoformat(raw["date"])
+    if is_charge:
+        return eastern_midnight(day + timedelta(days=1)) - timedelta(seconds=1)
+    return eastern_midnight(day)
 
 
 @contextmanager
@@ -376,11 +413,16 @@ class AlpacaBroker:
         with _reading("/account/activities/FILL"):
             return tuple(parse_activity(raw) for raw in rows)
 
-    def dividends(self, after: datetime) -> tuple[DividendPaid, ...]:
-        """DIV activities of every kind; see `Broker.dividends`."""
-        rows = self._activities("/account/activities", after, activity_types=_DIVIDENDS)
+    def cash_activities(self, after: datetime) -> tuple[CashActivity, ...]:
+        """Activities that are no trades; see `Broker.cash_activities`.
+
+        The category is asked for, not a list of types: the broker refuses a list
+        with a type that it does not know, and one that a list lacks would be missed.
+        """
+        rows = self._activities("/account/activities", after, category="non_trade_activity")
         with _reading("/account/activities"):
-            return tuple(parse_dividend(raw) for raw in rows)
+            found = [parse_cash_activity(raw) for raw in rows]
+        return tuple(activity for activity in found if activity is not None)
 
     def _activities(self, path: str, after: datetime, **filters: str) -> list[Any]:
         found: list[Any] = []

@@ -32,6 +32,7 @@ from greenlight.domain.audit import (
     DecisionKind,
     Verdict,
 )
+from greenlight.domain.cash import CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.costs import fill_cost
 from greenlight.domain.orders import (
@@ -335,6 +336,30 @@ class TimescaleStore(EvidenceTables):
         found = self._read("dividends", start=start, limit=limit)
         return [rows.dividend_of(row) for row in found]
 
+    def book_cash(self, moved: CashMoved, decision: Decision) -> bool:
+        """Book a movement once, with its decision; False where it was booked before.
+
+        Raises
+        ------
+        ValueError
+            It does not say when it was booked.
+        """
+        if moved.booked_at is None:
+            raise ValueError(f"{moved.activity_id} does not say when it was booked")
+        with self._transaction() as connection:
+            values = rows.cash_movement_values(moved)
+            if self._run(connection, "insert_cash_movement", values).rowcount != 1:
+                return False
+            self._append(connection, decision)
+            return True
+
+    def cash_movements(
+        self, *, start: datetime | None = None, limit: int | None = 1000
+    ) -> list[CashMoved]:
+        """Movements besides fills and dividends, oldest first, the last `limit` of them."""
+        found = self._read("cash_movements", start=start, limit=limit)
+        return [rows.cash_movement_of(row) for row in found]
+
     def position(self, symbol: str) -> Position | None:
         """The open position of a symbol."""
         found = self._read("position", symbol=symbol)
@@ -357,7 +382,7 @@ class TimescaleStore(EvidenceTables):
         return [rows.trade_of(row) for row in self._read("trades", start=start, limit=limit)]
 
     def cash(self) -> Decimal | None:
-        """Start cash of the account's first run, plus fills and dividends since, less fees."""
+        """Start cash of the account's first run, and all that was booked since."""
         found = self._read("cash")
         return found[0][0] if found else None
 

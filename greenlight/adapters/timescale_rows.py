@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind, Verdict, canonical
+from greenlight.domain.cash import CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.costs import FillCost
 from greenlight.domain.forecasts import (
@@ -304,6 +305,32 @@ def dividend_values(paid: DividendPaid) -> dict[str, Any]:
         "qty": paid.qty,
         "usd_a_share": paid.usd_a_share,
         "position_id": paid.position_id,
+    }
+
+
+def cash_movement_of(row: Row) -> CashMoved:
+    """A row of `cash_movements`."""
+    return CashMoved(
+        activity_id=row[0],
+        activity_type=row[1],
+        at=utc(row[2]),
+        usd=row[3],
+        symbol=row[4],
+        description=row[5],
+        booked_at=utc(row[6]),
+    )
+
+
+def cash_movement_values(moved: CashMoved) -> dict[str, Any]:
+    """Parameters of `insert_cash_movement`."""
+    return {
+        "activity_id": moved.activity_id,
+        "activity_type": moved.activity_type,
+        "at": moved.at,
+        "usd": moved.usd,
+        "symbol": moved.symbol,
+        "description": moved.description,
+        "booked_at": moved.booked_at,
     }
 
 

@@ -23,11 +23,45 @@ HIGH_WINDOW: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """Money that the owner moved in (out: below zero), and equity just before, if it is known."""
+
+    usd: Decimal
+    before_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EquityAt:
-    """Equity at an instant."""
+    """Equity at an instant, and the transfers since, oldest first: it does not have them in it."""
 
     at: datetime
     equity_usd: Decimal
+    later: tuple[Transfer, ...] = ()
+
+    @property
+    def with_later_usd(self) -> Decimal:
+        """What a loss in dollars counts from after the transfers: each adds its own."""
+        return self.equity_usd + sum(transfer.usd for transfer in self.later)
+
+    @property
+    def in_proportion_usd(self) -> Decimal | None:
+        """What a fall as a fraction counts from after the transfers; None is not known.
+
+        Notes
+        -----
+        Each makes of it ``(B + F) / B`` of what it was, with equity ``B`` before
+        a transfer ``F``, so that no transfer changes how far equity lies below it.
+        Where ``B`` is not known, nothing is taken to have happened since the mark.
+        """
+        own, scale = self.equity_usd, Decimal(1)
+        for transfer in self.later:
+            before = finite(transfer.before_usd)
+            before = own if before is None else before
+            if before <= 0 or before + transfer.usd <= 0:
+                return None
+            scale *= (before + transfer.usd) / before
+            own = before + transfer.usd
+        return self.equity_usd * scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +109,16 @@ def equity_base(
     -----
     The day's loss counts from the last close, as the broker's own figure for
     the day does, so a gap overnight belongs to the day. The high is that of
-    the closes: one wrong quote inside a session cannot set it.
+    the closes: one wrong quote inside a session cannot set it. Both move with
+    the transfers since: what the owner moves is neither gain nor loss.
     """
-    loss_base = closes[-1].equity_usd if closes else None
+    loss_base = closes[-1].with_later_usd if closes else None
     if loss_lift is not None and loss_lift.at >= session_open:
-        loss_base = loss_lift.equity_usd
-    highs = [mark.equity_usd for mark in closes]
+        loss_base = loss_lift.with_later_usd
+    marks = list(closes)
     if drawdown_lift is not None:
-        later = [mark.equity_usd for mark in closes if mark.at > drawdown_lift.at]
-        highs = [drawdown_lift.equity_usd, *later]
+        marks = [drawdown_lift, *(mark for mark in closes if mark.at > drawdown_lift.at)]
+    highs = [high for mark in marks if (high := mark.in_proportion_usd) is not None]
     return EquityBase(loss_base_usd=loss_base, high_usd=max(highs, default=None))
 
 

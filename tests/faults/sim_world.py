@@ -29,7 +29,7 @@ from greenlight.adapters.alpaca_broker import (
     parse_order,
 )
 from greenlight.adapters.alpaca_data import _trade_update
-from greenlight.domain.corporate_actions import DividendPaid
+from greenlight.domain.cash import CashActivity
 from greenlight.domain.orders import (
     TERMINAL,
     Accepted,
@@ -422,7 +422,7 @@ class World:
             is_trading_blocked=False,
         )
 
-    def dividends(self, after: datetime) -> tuple[DividendPaid, ...]:
+    def cash_activities(self, after: datetime) -> tuple[CashActivity, ...]:
         return ()
 
     def executions(self, after: datetime) -> tuple[Execution, ...]:

@@ -253,12 +253,29 @@ SELECT * FROM (
     ORDER BY at DESC, activity_id DESC LIMIT %(limit)s
 ) AS latest ORDER BY at, activity_id;
 
+-- name: insert_cash_movement
+-- A movement of cash; a repeated one is left as it was.
+INSERT INTO cash_movements (activity_id, activity_type, at, usd, symbol, description, booked_at)
+VALUES (%(activity_id)s, %(activity_type)s, %(at)s, %(usd)s, %(symbol)s, %(description)s,
+        %(booked_at)s)
+ON CONFLICT (activity_id) DO NOTHING;
+
+-- name: cash_movements
+-- The last so many movements of cash from an instant on, oldest first.
+SELECT * FROM (
+    SELECT activity_id, activity_type, at, usd, symbol, description, booked_at
+    FROM cash_movements
+    WHERE (%(start)s::timestamptz IS NULL OR at >= %(start)s)
+    ORDER BY at DESC, activity_id DESC LIMIT %(limit)s
+) AS latest ORDER BY at, activity_id;
+
 -- name: cash
--- Start cash of the account's first run, plus sells and dividends, less buys and fees since.
+-- Start cash of the account's first run, and what fills, dividends and other movements made of it.
 SELECT first.start_cash_usd + coalesce((
     SELECT sum(CASE side WHEN 'sell' THEN qty * price ELSE -qty * price END - fees_usd)
     FROM fills WHERE fills.at >= first.started_at), 0) + coalesce((
-    SELECT sum(usd) FROM dividends WHERE dividends.at >= first.started_at), 0)
+    SELECT sum(usd) FROM dividends WHERE dividends.at >= first.started_at), 0) + coalesce((
+    SELECT sum(usd) FROM cash_movements WHERE cash_movements.at >= first.started_at), 0)
 FROM runs AS first
 WHERE first.account_number = (SELECT account_number FROM runs ORDER BY seq DESC LIMIT 1)
 ORDER BY first.seq LIMIT 1;

@@ -24,6 +24,7 @@ from alpaca.trading.requests import MarketOrderRequest, StopOrderRequest
 
 from greenlight.adapters.alpaca_broker import AlpacaBroker
 from greenlight.adapters.alpaca_data import AlpacaMarketData
+from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.market import SymbolChange, sessions_between
 from tests.exchange_fixture import KEY, SECRET, ExchangeProcess, LockstepDriver
 
@@ -106,12 +107,12 @@ def test_dividend_when_held_over_the_ex_date_then_paid_in_cash_with_an_activity(
     kinds = [row["activity_type"] for row in trading.get("/account/activities")]
     assert sorted(kinds) == ["DIV", "DIV", "FILL", "FILL", "FILL"]
     assert trading.get("/account/activities", {"activity_types": "DIVNRA"}) == []
-    found = broker.dividends(START)
-    assert [(p.symbol, p.usd, p.qty) for p in found] == [
+    found = broker.cash_activities(START)
+    assert [(p.symbol, p.usd, p.qty) for p in found if isinstance(p, DividendPaid)] == [
         ("PAYS", Decimal("8.2"), Decimal(10)),
         ("SPLT", Decimal(10), Decimal(10)),
     ]
-    assert broker.dividends(found[-1].at + timedelta(seconds=1)) == ()
+    assert broker.cash_activities(found[-1].at + timedelta(seconds=1)) == ()
 
 
 def test_dividend_when_the_exchange_dies_after_it_then_it_is_not_paid_again(
@@ -129,7 +130,7 @@ def test_dividend_when_the_exchange_dies_after_it_then_it_is_not_paid_again(
         driver.close()
         _, broker, _ = clients(second)
         assert broker.account().cash == before
-        assert len(broker.dividends(START)) == 2
+        assert len(broker.cash_activities(START)) == 2
 
 
 def test_corporate_actions_when_listed_then_dividends_and_name_changes_parse(

@@ -13,7 +13,8 @@ from decimal import Decimal
 import pytest
 
 from greenlight.domain.audit import DecisionKind
-from greenlight.domain.corporate_actions import DividendPaid, recorded_splits
+from greenlight.domain.cash import CashActivity
+from greenlight.domain.corporate_actions import recorded_splits
 from greenlight.domain.market import Split, SymbolChange
 from greenlight.domain.orders import Side
 from greenlight.ports import BrokerUnavailable, TradeStreamOpened
@@ -208,12 +209,12 @@ def test_dividend_when_the_broker_does_not_tell_then_nobody_waits_and_the_next_m
     rig.broker.pay("AAPL", "0.82")
     is_silent = [True]
 
-    def told(after: datetime) -> tuple[DividendPaid, ...]:
+    def told(after: datetime) -> tuple[CashActivity, ...]:
         if is_silent[0]:
             raise BrokerUnavailable("made to fail")
-        return tuple(rig.broker.payments)
+        return tuple(rig.broker.activities)
 
-    rig.broker.dividends = told  # type: ignore[method-assign]
+    rig.broker.cash_activities = told  # type: ignore[method-assign]
     rig.step(at=PRE_OPEN, kind="pre_open")
     rig.step(quote(94.0, at=OPENED), at=OPENED)
     (left,) = rig.around.decisions(DecisionKind.EXIT)

@@ -22,6 +22,7 @@ from greenlight.adapters.alpaca_broker import (
     parse_instant,
     parse_order,
 )
+from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.orders import (
     Accepted,
     OrderIntent,
@@ -444,7 +445,7 @@ QUESTIONS: list[Callable[[AlpacaBroker], object]] = [
     lambda broker: broker.positions(),
     lambda broker: broker.account(),
     lambda broker: broker.executions(T0),
-    lambda broker: broker.dividends(T0),
+    lambda broker: broker.cash_activities(T0),
 ]
 
 
@@ -592,13 +593,15 @@ def test_dividends_when_paid_and_taxed_then_both_with_their_instants(
         "description": "withheld",
     }
     script.answer((200, [paid, tax]))
-    first, second = broker.dividends(T0)
+    first, second = broker.cash_activities(T0)
+    assert isinstance(first, DividendPaid)
+    assert isinstance(second, DividendPaid)
     assert (first.usd, first.qty, first.usd_a_share) == (
         Decimal("1.02"),
         Decimal(2),
         Decimal("0.51"),
     )
-    assert first.at == datetime(2019, 8, 1, 4, tzinfo=UTC)
+    assert first.at == datetime(2019, 8, 1, 5, 19, 55, 195_000, tzinfo=UTC)
     assert (second.usd, second.qty, second.usd_a_share) == (Decimal("-0.15"), None, None)
     assert second.at == datetime(2019, 8, 1, 5, 19, 55, 195_123, tzinfo=UTC)
-    assert "DIVNRA" in script.requests[0].query["activity_types"]
+    assert script.requests[0].query["category"] == "non_trade_activity"
