@@ -17,6 +17,7 @@ from decimal import Decimal
 from itertools import chain
 from typing import Annotated, Any, Final
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -37,7 +38,14 @@ from greenlight.domain.audit import (
 )
 from greenlight.domain.gate import Criterion, State
 from greenlight.domain.market import EASTERN, Unavailable
-from greenlight.domain.metrics import max_drawdown, merged, profit_factor, win_rate
+from greenlight.domain.metrics import (
+    EquitySeries,
+    max_drawdown,
+    merged,
+    profit_factor,
+    win_rate,
+    without_transfers,
+)
 from greenlight.domain.positions import Position
 from greenlight.domain.readiness import ReadinessPolicy, evaluate, to_json
 from greenlight.domain.trades import Trade
@@ -518,12 +526,22 @@ def summarise(store: Store, *, seconds: float) -> dict[str, object]:
         "profit_factor": None if isinstance(factor, Unavailable) else round(factor, 3),
         "start_usd": start,
         "end_usd": end,
-        "return_frac": None if not start or end is None else round(end / start - 1, 6),
+        "return_frac": None if not start or end is None else round(_grown(marks, start), 6),
         "max_drawdown_frac": None if isinstance(fall, Unavailable) else round(fall.frac, 6),
         "open_positions": len(store.open_positions()),
         "lights": dict(sorted(lights.items())),
         **digests(store),
     }
+
+
+def _grown(marks: EquitySeries, start_usd: float) -> float:
+    """Growth from the start cash to the last mark, without what the owner moved."""
+    from_start = EquitySeries(
+        at_s=np.concatenate([marks.at_s[:1], marks.at_s]),
+        equity_usd=np.concatenate([[start_usd], marks.equity_usd]),
+        transfers_usd=np.concatenate([[0.0], marks.moved_usd]),
+    )
+    return float(without_transfers(from_start).equity_usd[-1]) / start_usd - 1
 
 
 # -- words

@@ -160,7 +160,7 @@ class DeskReader:
         return Snapshot(
             now=now,
             evaluation=evaluation,
-            curve=curve(closes, minutes),
+            curve=curve(closes, minutes, store.cash_movements(start=since - _MOVED, limit=None)),
             positions=positions,
             prices=_prices(store, cache, positions, now),
             coverage=tuple(store.coverage(now - _COVERAGE, now + timedelta(days=1))),
@@ -177,6 +177,8 @@ class DeskReader:
 
 
 _TICK: Final = timedelta(microseconds=1)
+_MOVED: Final = timedelta(days=30)
+"""A transfer in a mark may be dated so much earlier."""
 _ADJUSTED: Final = timedelta(days=7)
 """A price that is older than this is of a desk that does not run."""
 

@@ -13,9 +13,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+import numpy as np
+
+from greenlight.domain.cash import CashMoved, in_marks_from
 from greenlight.domain.forecasts import Distribution, VolatilityScore, mean_losses
 from greenlight.domain.gate import Criterion, Evaluation, State
 from greenlight.domain.market import EASTERN, Unavailable
+from greenlight.domain.metrics import EquitySeries, without_transfers
 from greenlight.domain.positions import Position
 from greenlight.domain.trades import Trade
 from greenlight.ports import Coverage, EquityMark
@@ -65,10 +69,14 @@ class Badge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """Equity (US dollars) at a wall time in New York, without its zone for the chart."""
+    """Equity (US dollars) at a wall time in New York, without its zone for the chart.
+
+    `moved_usd` is what the owner has moved in, less what was moved out, of it.
+    """
 
     eastern: datetime
     equity_usd: float
+    moved_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,30 +298,56 @@ def summary(evaluation: Evaluation, curve: Sequence[CurvePoint]) -> Summary:
     green = counts[State.GREEN]
     names = {State.RED: "red", State.INSUFFICIENT: "not enough yet", State.STALE: "stale"}
     rest = [f"{counts[state]} {name}" for state, name in names.items() if counts[state]]
-    change = curve[-1].equity_usd - curve[0].equity_usd if len(curve) > 1 else None
+    change, growth = _change(curve)
     return Summary(
         verdict=f"{green} of {len(evaluation.criteria)} green",
         detail="ready to be recommended" if evaluation.is_ready else ", ".join(rest),
         is_ready=evaluation.is_ready,
         equity=money(curve[-1].equity_usd) if curve else NOTHING,
-        change=""
-        if change is None
-        else f"{money(change, signed=True)} ({percent(change / curve[0].equity_usd)})",
+        change="" if change is None else f"{money(change, signed=True)} ({percent(growth)})",
         is_gain=None if not change else change > 0,
     )
+
+
+def _change(curve: Sequence[CurvePoint]) -> tuple[float | None, float]:
+    """What was gained over the curve, and as a fraction, without what the owner moved."""
+    if len(curve) < 2:
+        return None, 0.0
+    first, last = curve[0], curve[-1]
+    series = EquitySeries(
+        at_s=np.arange(len(curve)),
+        equity_usd=np.array([point.equity_usd for point in curve]),
+        transfers_usd=np.array([point.moved_usd for point in curve]),
+    )
+    change = last.equity_usd - first.equity_usd - (last.moved_usd - first.moved_usd)
+    return change, float(without_transfers(series).equity_usd[-1]) / first.equity_usd - 1
 
 
 # -- curve, positions, trades
 
 
-def curve(closes: Sequence[EquityMark], minutes: Sequence[EquityMark]) -> tuple[CurvePoint, ...]:
-    """The broker's closes, then the desk's minutes since the last of them."""
+def curve(
+    closes: Sequence[EquityMark], minutes: Sequence[EquityMark], moved: Sequence[CashMoved] = ()
+) -> tuple[CurvePoint, ...]:
+    """The broker's closes, then the desk's minutes since the last of them.
+
+    `moved` are the movements of cash that may be in one of the marks and not in another.
+    """
     last = closes[-1].at if closes else None
     marks = [*closes, *(m for m in minutes if last is None or m.at > last)]
     return tuple(
         CurvePoint(
             eastern=mark.at.astimezone(EASTERN).replace(tzinfo=None),
             equity_usd=float(mark.equity_usd),
+            moved_usd=float(
+                sum(
+                    row.usd
+                    for row in moved
+                    if row.is_transfer
+                    and (at := in_marks_from(row, mark.source)) is not None
+                    and at <= mark.at
+                )
+            ),
         )
         for mark in marks
     )

@@ -9,6 +9,7 @@ has read and asks only for what came since; it can be lost at any time.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -16,9 +17,10 @@ import numpy as np
 
 from greenlight.domain import metrics
 from greenlight.domain.audit import DecisionKind
+from greenlight.domain.cash import in_marks_from
 from greenlight.domain.gate import Protection
 from greenlight.domain.market import Unavailable
-from greenlight.domain.metrics import EMPTY_SERIES, EquitySeries, IntArray
+from greenlight.domain.metrics import EMPTY_SERIES, EquitySeries, FloatArray, IntArray
 from greenlight.domain.readiness import (
     Evaluation,
     ReadinessInputs,
@@ -41,6 +43,9 @@ _AHEAD: Final = timedelta(days=1)
 _RESUMED_WITHIN: Final = timedelta(days=14)
 """A desk that was away for longer starts its clocks again."""
 _TICK: Final = timedelta(microseconds=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BOOKED_LATE: Final = timedelta(days=30)
+"""A transfer in a mark may be dated so much earlier than it was booked."""
 _NO_BACKTEST: Final = "no stored walk-forward"
 _NO_EVIDENCE: Final = "no evidence process has run"
 
@@ -155,7 +160,7 @@ class Evaluator:
         )
 
     def _forget(self) -> None:
-        self._marks: dict[str, EquitySeries] = {}
+        self._marks: dict[str, _Marks] = {}
         self._beats: IntArray = np.empty(0, dtype=np.int64)
 
     def _clock_start(self, run: Run) -> datetime:
@@ -185,24 +190,35 @@ class Evaluator:
         return start
 
     def _read_marks(self, source: str, since: datetime, now: datetime) -> EquitySeries:
-        kept = self._marks.get(source, EMPTY_SERIES)
+        kept = self._marks.get(source, _NO_MARKS)
         begin = since
-        if len(kept.at_s):
-            newest = datetime.fromtimestamp(int(kept.at_s[-1]), UTC)
+        if len(kept.at_us):
+            newest = _EPOCH + int(kept.at_us[-1]) * _TICK
             begin = max(since, min(newest, now) - _LATE)
         begin_s = _whole_s(begin)
         begin = datetime.fromtimestamp(begin_s, UTC)
         rows = self._store.equity(begin, now + _TICK, source)
-        first = int(np.searchsorted(kept.at_s, _whole_s(since)))
-        end = int(np.searchsorted(kept.at_s, begin_s))
-        fresh_s = np.array([int(row.at.timestamp()) for row in rows], dtype=np.int64)
+        first = int(np.searchsorted(kept.at_us, 1_000_000 * _whole_s(since)))
+        end = int(np.searchsorted(kept.at_us, 1_000_000 * begin_s))
+        fresh_us = np.array([_us(row.at) for row in rows], dtype=np.int64)
         fresh_usd = np.array([float(row.equity_usd) for row in rows], dtype=np.float64)
-        series = EquitySeries(
-            at_s=np.concatenate([kept.at_s[first:end], fresh_s]),
+        marks = _Marks(
+            at_us=np.concatenate([kept.at_us[first:end], fresh_us]),
             equity_usd=np.concatenate([kept.equity_usd[first:end], fresh_usd]),
         )
-        self._marks[source] = series
-        return series
+        self._marks[source] = marks
+        # Read after the marks, so that every transfer in one of them is known.
+        flows = sorted(
+            (_us(at), float(row.usd))
+            for row in self._store.cash_movements(start=since - _BOOKED_LATE, limit=None)
+            if row.is_transfer and row.booked_at is not None and row.booked_at > since
+            if (at := in_marks_from(row, source)) is not None
+        )
+        return EquitySeries(
+            at_s=marks.at_us // 1_000_000,
+            equity_usd=marks.equity_usd,
+            transfers_usd=_moved_by(marks.at_us, flows) if flows else None,
+        )
 
     def _read_beats(self, since: datetime, now: datetime) -> IntArray:
         kept = self._beats
@@ -217,6 +233,30 @@ class Evaluator:
         end = int(np.searchsorted(kept, begin))
         self._beats = np.concatenate([kept[first:end], _minutes(rows)])
         return self._beats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Marks:
+    """Marks as they were read: microseconds since 1970, and US dollars."""
+
+    at_us: IntArray
+    equity_usd: FloatArray
+
+
+_NO_MARKS: Final = _Marks(
+    at_us=np.empty(0, dtype=np.int64), equity_usd=np.empty(0, dtype=np.float64)
+)
+
+
+def _us(at: datetime) -> int:
+    return (at - _EPOCH) // _TICK
+
+
+def _moved_by(at_us: IntArray, flows: Sequence[tuple[int, float]]) -> FloatArray:
+    """The sum of the flows up to each instant."""
+    sums = np.concatenate([[0.0], np.cumsum([usd for _, usd in flows])])
+    found: FloatArray = sums[np.searchsorted([at for at, _ in flows], at_us, side="right")]
+    return found
 
 
 def _minutes(rows: Sequence[datetime]) -> IntArray:

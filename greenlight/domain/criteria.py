@@ -73,6 +73,8 @@ class View:
     """Those that closed after `since`, begun by now."""
     trades: list[Trade]
     closes: dict[date, float]
+    moved: dict[date, float]
+    """What the owner had moved into each close."""
     due: list[Session]
     """Those whose close the broker has marked or should have."""
     aged: str | None
@@ -86,7 +88,9 @@ class View:
         now, since = inputs.now, inputs.since
         window = sessions_between(eastern_date(since), eastern_date(now))
         sessions = [s for s in window if s.close > since and s.open <= now]
-        closes = _closes(inputs.broker_marks, sessions)
+        marks = inputs.broker_marks
+        last = _last_marks(marks, sessions)
+        closes = {day: float(marks.equity_usd[place]) for day, place in last.items()}
         due = [s for s in sessions if s.close + BOOKS_CLOSED_AFTER <= now or s.day in closes]
         return cls(
             inputs=inputs,
@@ -94,6 +98,7 @@ class View:
             sessions=sessions,
             trades=[t for t in inputs.trades if t.closed_at >= since],
             closes=closes,
+            moved={day: float(marks.moved_usd[place]) for day, place in last.items()},
             due=due,
             aged=_aged(inputs, policy),
             silent=_silent(inputs, policy),
@@ -117,16 +122,16 @@ class View:
         )
 
 
-def _closes(marks: EquitySeries, sessions: Sequence[Session]) -> dict[date, float]:
-    """The last mark after each session's close and on its day."""
-    closes: dict[date, float] = {}
+def _last_marks(marks: EquitySeries, sessions: Sequence[Session]) -> dict[date, int]:
+    """Place of the last mark after each session's close and on its day."""
+    places: dict[date, int] = {}
     at_s = marks.at_s
     for session in sessions:
         close_s = int(session.close.timestamp())
         first, after = np.searchsorted(at_s, [close_s, close_s + 6 * 3600])
         if after > first:
-            closes[session.day] = float(marks.equity_usd[after - 1])
-    return closes
+            places[session.day] = int(after) - 1
+    return places
 
 
 def _aged(inputs: ReadinessInputs, policy: ReadinessPolicy) -> str | None:
@@ -276,7 +281,7 @@ def win_rate(view: View) -> Criterion:
 def sharpe(view: View) -> Criterion:
     """The broker account's annualised Sharpe ratio, and the evidence."""
     inputs, policy = view.inputs, view.policy
-    returns = metrics.daily_returns(view.closes, [s.day for s in view.due])
+    returns = metrics.daily_returns(view.closes, [s.day for s in view.due], view.moved)
     size = len(returns.values)
     value = metrics.sharpe_ann(returns.values)
     needed = 1 / policy.alpha

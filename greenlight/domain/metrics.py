@@ -37,14 +37,28 @@ _SECOND: Final = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EquitySeries:
-    """Marked equity, oldest first: `at_s` in seconds since 1970 (UTC), US dollars."""
+    """Marked equity, oldest first: `at_s` in seconds since 1970 (UTC), US dollars.
+
+    `transfers_usd` is what the owner had moved in, less what was moved out, of
+    the money in each mark, from any point on; None: nothing was ever moved.
+    """
 
     at_s: IntArray
     equity_usd: FloatArray
+    transfers_usd: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if len(self.at_s) != len(self.equity_usd):
             raise ValueError("a mark has one instant and one equity")
+        if self.transfers_usd is not None and len(self.transfers_usd) != len(self.at_s):
+            raise ValueError("every mark has its transfers, or none has")
+
+    @property
+    def moved_usd(self) -> FloatArray:
+        """`transfers_usd`, with 0 where nothing was moved."""
+        if self.transfers_usd is not None:
+            return self.transfers_usd
+        return np.zeros(len(self.at_s), dtype=np.float64)
 
     @property
     def minutes(self) -> IntArray:
@@ -58,11 +72,36 @@ EMPTY_SERIES: Final = EquitySeries(
 
 
 def merged(first: EquitySeries, second: EquitySeries) -> EquitySeries:
-    """Both series as one, in the order of time."""
+    """Both series as one, in the order of time; transfers are counted from the same point."""
     at_s = np.concatenate([first.at_s, second.at_s])
     order = np.argsort(at_s, kind="stable")
     equity = np.concatenate([first.equity_usd, second.equity_usd])
-    return EquitySeries(at_s=at_s[order], equity_usd=equity[order])
+    moved = np.concatenate([first.moved_usd, second.moved_usd])
+    return EquitySeries(at_s=at_s[order], equity_usd=equity[order], transfers_usd=moved[order])
+
+
+def without_transfers(marks: EquitySeries) -> EquitySeries:
+    """The series as it had been if the owner had moved nothing since the first mark.
+
+    Notes
+    -----
+    ``U_t = U_(t-1) (E_t - F_t) / E_(t-1)`` from ``U_0 = E_0``, with the transfers
+    ``F_t`` between two marks: the time-weighted return, linked mark by mark (CFA
+    Institute, Global Investment Performance Standards, 2020). Written as a
+    factor on ``E`` that changes with a transfer alone, so that a series without
+    one comes back as it is. Where a mark with a transfer is not positive, the
+    series has no value from there on (NaN).
+    """
+    equity, flows = marks.equity_usd, np.diff(marks.moved_usd)
+    if not flows.any():
+        return EquitySeries(at_s=marks.at_s, equity_usd=equity)
+    places = np.flatnonzero(flows)
+    after = equity[places + 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steps = np.where(after > 0, (after - flows[places]) / after, np.nan)
+    factor = np.ones(len(equity))
+    factor[places + 1] = steps
+    return EquitySeries(at_s=marks.at_s, equity_usd=equity * np.cumprod(factor))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +117,12 @@ class DailyReturns:
     missing: tuple[date, ...]
 
 
-def daily_returns(closes: Mapping[date, float], sessions: Sequence[date]) -> DailyReturns:
-    """Daily returns of marked equity.
+def daily_returns(
+    closes: Mapping[date, float],
+    sessions: Sequence[date],
+    moved: Mapping[date, float] | None = None,
+) -> DailyReturns:
+    """Daily returns of marked equity; what the owner moves in or out is none.
 
     Parameters
     ----------
@@ -87,12 +130,16 @@ def daily_returns(closes: Mapping[date, float], sessions: Sequence[date]) -> Dai
         The broker's equity after each session's close, US dollars.
     sessions : Sequence[date]
         Every session that should have a close, in order.
+    moved : Mapping[date, float] | None
+        Transfers in each of the closes, counted from any one point; None: there were none.
 
     Notes
     -----
-    ``r_t = E_t / E_(t-1) - 1`` over successive sessions of the exchange
-    calendar. A close that is not positive and finite counts as missing.
+    ``r_t = (E_t - F_t) / E_(t-1) - 1`` over successive sessions of the exchange
+    calendar, with the transfers ``F_t`` since the last close. A close that is
+    not positive and finite counts as missing.
     """
+    moved = moved or {}
 
     def close(day: date) -> float | None:
         value = closes.get(day)
@@ -107,7 +154,8 @@ def daily_returns(closes: Mapping[date, float], sessions: Sequence[date]) -> Dai
             missing.append(day)
         elif last is not None:
             days.append(day)
-            values.append(this / last - 1)
+            flow = moved.get(day, 0.0) - moved.get(before, 0.0)
+            values.append((this - flow) / last - 1)
     return DailyReturns(days=tuple(days), values=tuple(values), missing=tuple(missing))
 
 
@@ -156,14 +204,15 @@ class Drawdown:
 
 
 def max_drawdown(marks: EquitySeries) -> Drawdown | Unavailable:
-    """Largest peak-to-trough loss of marked equity.
+    """Largest peak-to-trough loss of marked equity; a transfer is no loss.
 
     Notes
     -----
-    ``max over t of 1 - E_t / max(E_s, s <= t)``; 0 where equity never fell.
-    Magdon-Ismail and Atiya (2004), "Maximum Drawdown", Risk 17(10).
+    ``max over t of 1 - U_t / max(U_s, s <= t)`` of the series without transfers
+    (see `without_transfers`); 0 where it never fell. Magdon-Ismail and Atiya
+    (2004), "Maximum Drawdown", Risk 17(10).
     """
-    equity = marks.equity_usd
+    equity = without_transfers(marks).equity_usd
     if not len(equity):
         return Unavailable("no mark of equity")
     if not bool(np.isfinite(equity).all()) or float(equity.min()) <= 0:
