@@ -64,6 +64,8 @@ def _as_json(found: ReviewedPortfolio) -> dict[str, object]:
         "cash_off_usd": _number(found.cash_off_usd),
         "equity_usd": _number(portfolio.equity_usd),
         "dividends_usd": {s: float(usd) for s, usd in found.dividends_usd.items()},
+        "charges_usd": {kind: float(usd) for kind, usd in found.charges_usd.items()},
+        "transfers_usd": {kind: float(usd) for kind, usd in found.transfers_usd.items()},
         "holdings": [
             {
                 "symbol": h.symbol,
@@ -119,9 +121,14 @@ def _print(found: ReviewedPortfolio) -> None:
     if found.cash_off_usd is not None:
         console.print(f"the ledger's cash less the broker's: {_dollars(found.cash_off_usd)}")
     console.print(table)
-    if found.dividends_usd:
-        paid = ", ".join(f"{s} {_dollars(usd)}" for s, usd in found.dividends_usd.items())
-        console.print(f"dividends (in no gain above): {paid}")
+    for what, moved in (
+        ("dividends", found.dividends_usd),
+        ("fees and interest", found.charges_usd),
+        ("transfers", found.transfers_usd),
+    ):
+        if moved:
+            listed = ", ".join(f"{name} {_dollars(usd)}" for name, usd in moved.items())
+            console.print(f"{what} (in no gain above): {listed}")
     for scored in found.scores:
         parts = ", ".join(f"{name} {part:+.2f}" for name, part in scored.contributions.items())
         missing = "".join(f"; no {name}: {why}" for name, why in scored.missing.items())

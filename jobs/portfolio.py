@@ -30,8 +30,10 @@ class ReviewedPortfolio:
 
     `cash_off_usd` is the ledger's cash less the broker's at the last close that
     the broker told; None before there is one or where money moved after it.
-    `dividends_usd` is what was paid, less tax, by symbol; it is in the cash, and
-    in no gain of the portfolio.
+    `dividends_usd` is what was paid, less tax, by symbol, `charges_usd` what was
+    charged (below zero) or credited otherwise, such as fees and interest, and
+    `transfers_usd` what the owner moved, both by the broker's type; all are in the
+    cash, and in no gain of the portfolio.
     """
 
     portfolio: Portfolio
@@ -39,6 +41,8 @@ class ReviewedPortfolio:
     unscored: Mapping[str, str]
     cash_off_usd: Decimal | None
     dividends_usd: Mapping[str, Decimal]
+    charges_usd: Mapping[str, Decimal]
+    transfers_usd: Mapping[str, Decimal]
 
 
 def review_portfolio(
@@ -77,6 +81,11 @@ def review_portfolio(
     dividends: dict[str, Decimal] = {}
     for paid in store.dividends(limit=None):
         dividends[paid.symbol] = dividends.get(paid.symbol, Decimal(0)) + paid.usd
+    charges: dict[str, Decimal] = {}
+    transfers: dict[str, Decimal] = {}
+    for moved in store.cash_movements(limit=None):
+        group = transfers if moved.is_transfer else charges
+        group[moved.activity_type] = group.get(moved.activity_type, Decimal(0)) + moved.usd
     prices = {symbol: Decimal(repr(days[-1])) for symbol, days in closes.items() if days}
     portfolio = review(
         at=now,
@@ -101,6 +110,8 @@ def review_portfolio(
         unscored=unscored,
         cash_off_usd=_cash_off(store, cash, now),
         dividends_usd=dividends,
+        charges_usd=charges,
+        transfers_usd=transfers,
     )
 
 
@@ -119,6 +130,7 @@ def _cash_off(store: Store, cash: Decimal, now: datetime) -> Decimal | None:
     told = store.equity(now - WINDOW, now + timedelta(microseconds=1), "broker")
     moved = [fill.at for fill in store.fills(limit=1)]
     moved += [paid.at for paid in store.dividends(limit=1)]
+    moved += [row.at for row in store.cash_movements(limit=1)]
     if not told or max(moved, default=told[-1].at) > told[-1].at:
         return None
     return cash - told[-1].cash_usd
