@@ -9,6 +9,7 @@ times, plain numbers).
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -526,7 +527,7 @@ def summarise(store: Store, *, seconds: float) -> dict[str, object]:
         "profit_factor": None if isinstance(factor, Unavailable) else round(factor, 3),
         "start_usd": start,
         "end_usd": end,
-        "return_frac": None if not start or end is None else round(_grown(marks, start), 6),
+        "return_frac": _grown(marks, start),
         "max_drawdown_frac": None if isinstance(fall, Unavailable) else round(fall.frac, 6),
         "open_positions": len(store.open_positions()),
         "lights": dict(sorted(lights.items())),
@@ -534,14 +535,17 @@ def summarise(store: Store, *, seconds: float) -> dict[str, object]:
     }
 
 
-def _grown(marks: EquitySeries, start_usd: float) -> float:
+def _grown(marks: EquitySeries, start_usd: float | None) -> float | None:
     """Growth from the start cash to the last mark, without what the owner moved."""
+    if not start_usd or not len(marks.at_s):
+        return None
     from_start = EquitySeries(
         at_s=np.concatenate([marks.at_s[:1], marks.at_s]),
         equity_usd=np.concatenate([[start_usd], marks.equity_usd]),
         transfers_usd=np.concatenate([[0.0], marks.moved_usd]),
     )
-    return float(without_transfers(from_start).equity_usd[-1]) / start_usd - 1
+    grown = float(without_transfers(from_start).equity_usd[-1]) / start_usd - 1
+    return round(grown, 6) if math.isfinite(grown) else None
 
 
 # -- words

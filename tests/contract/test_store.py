@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from greenlight.domain.audit import DecisionKind, Verdict, chain_hash, first_broken
+from greenlight.domain.cash import CashMoved, cash_decision
 from greenlight.domain.corporate_actions import DividendPaid, dividend_decision
 from greenlight.domain.orders import (
     Accepted,
@@ -671,6 +672,54 @@ def test_cash_when_a_dividend_is_older_than_the_account_then_not_in_it(store: St
     assert store.cash() == Decimal("99998.77")
     assert store.dividends() == [old, tax]
     assert store.dividends(start=minute(0)) == store.dividends(limit=1) == [tax]
+
+
+def charge(name: str = "fee-1", *, usd: str = "-0.01", at: datetime = T0) -> CashMoved:
+    return CashMoved(
+        activity_id=name,
+        activity_type="FEE",
+        at=at,
+        usd=Decimal(usd),
+        symbol=None,
+        description="TAF fee",
+        booked_at=at + timedelta(hours=9),
+    )
+
+
+def test_book_cash_when_repeated_then_once_with_its_decision_and_in_the_cash(
+    store: Store,
+) -> None:
+    store.start_run(run("r1", cash="100000"))
+    moved = charge(at=minute(3))
+    row = cash_decision("t", moved)
+    assert [store.book_cash(moved, row) for _ in range(3)] == [True, False, False]
+    assert store.cash_movements() == [moved]
+    assert store.cash() == Decimal("99999.99")
+    (found,) = store.decisions(kind=DecisionKind.ADJUST)
+    assert (found.decision.reason, found.decision.figures["usd"]) == ("cash: FEE", "-0.01")
+
+
+def test_book_cash_when_it_was_not_booked_by_anyone_then_refused(store: Store) -> None:
+    moved = replace(charge(), booked_at=None)
+    with pytest.raises(ValueError, match="fee-1 does not say when it was booked"):
+        store.book_cash(moved, cash_decision("t", moved))
+    assert store.cash_movements() == []
+    assert not store.decisions(kind=DecisionKind.ADJUST)
+
+
+def test_cash_when_all_kinds_moved_it_then_their_sum_since_the_accounts_first_run(
+    store: Store,
+) -> None:
+    store.start_run(run("r1", cash="100000"))
+    old, late = charge("old", at=minute(-60 * 24)), charge("late", usd="-3", at=minute(9))
+    deposit = replace(charge("in", usd="25000.50", at=minute(1)), activity_type="CSD", symbol="X")
+    for moved in (late, old, deposit):
+        assert store.book_cash(moved, cash_decision("t", moved))
+    paid = payment(at=minute(3))
+    assert store.book_dividend(paid, dividend_decision("t", paid))
+    assert store.cash() == Decimal("125005.70")
+    assert store.cash_movements(limit=None) == [old, deposit, late]
+    assert store.cash_movements(start=minute(1)) == store.cash_movements(limit=2) == [deposit, late]
 
 
 def test_fills_when_many_then_oldest_first_window_and_last_ones(store: Store) -> None:

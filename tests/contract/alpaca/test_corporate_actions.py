@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import requests
 from alpaca.data.historical.corporate_actions import CorporateActionsClient
 from alpaca.data.historical.stock import StockHistoricalDataClient
 from alpaca.data.requests import CorporateActionsRequest, StockBarsRequest
@@ -24,6 +25,7 @@ from alpaca.trading.requests import MarketOrderRequest, StopOrderRequest
 
 from greenlight.adapters.alpaca_broker import AlpacaBroker
 from greenlight.adapters.alpaca_data import AlpacaMarketData
+from greenlight.domain.cash import CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.market import SymbolChange, sessions_between
 from tests.exchange_fixture import KEY, SECRET, ExchangeProcess, LockstepDriver
@@ -131,6 +133,61 @@ def test_dividend_when_the_exchange_dies_after_it_then_it_is_not_paid_again(
         _, broker, _ = clients(second)
         assert broker.account().cash == before
         assert len(broker.cash_activities(START)) == 2
+
+
+def post(exchange: ExchangeProcess, **body: object) -> requests.Response:
+    return requests.post(exchange.url + "/control/activity", json=body, timeout=10)
+
+
+def test_activity_when_posted_then_cash_moves_and_alpaca_py_and_the_desk_read_it(
+    exchange: ExchangeProcess,
+) -> None:
+    trading, broker, _ = clients(exchange)
+    before = broker.account()
+    posted = [
+        post(exchange, type="FEE", usd="-0.01", description="TAF fee").json(),
+        post(exchange, type="CSD", usd=25000).json(),
+        post(exchange, type="NEVER_SEEN", usd="-1.50", symbol="PAYS").json(),
+    ]
+    after = broker.account()
+    assert after.cash - before.cash == after.equity - before.equity == Decimal("24998.49")
+    fee = NonTradeActivity(account_id=str(uuid.uuid4()), **posted[0])
+    assert (fee.activity_type, fee.net_amount, fee.status) == ("FEE", -0.01, "executed")
+    found = broker.cash_activities(START)
+    assert [(m.activity_type, m.usd, m.symbol) for m in found if isinstance(m, CashMoved)] == [
+        ("FEE", Decimal("-0.01"), None),
+        ("CSD", Decimal(25_000), None),
+        ("NEVER_SEEN", Decimal("-1.5"), "PAYS"),
+    ]
+    assert len({m.activity_id for m in found}) == 3
+    assert len(trading.get("/account/activities/FEE")) == 1
+    assert trading.get("/account/activities", {"category": "trade_activity"}) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"usd": 1}, {"type": "FEE"}, {"type": "FEE", "usd": "much"}, {"type": "FILL", "usd": 1}],
+)
+def test_activity_when_it_says_too_little_then_refused(
+    exchange: ExchangeProcess, body: dict[str, object]
+) -> None:
+    assert post(exchange, **body).status_code == 422
+    _, broker, _ = clients(exchange)
+    assert broker.cash_activities(START) == ()
+
+
+def test_activity_when_the_exchange_dies_after_it_then_kept(source: str, tmp_path: Path) -> None:
+    options = ("--lockstep",)
+    with ExchangeProcess(source, tmp_path, *options, start=FIRST, end=LAST) as first:
+        LockstepDriver(first).close()
+        assert post(first, type="INT", usd="-3.21").status_code == 201
+        told = clients(first)[1].cash_activities(START)
+        cash = clients(first)[1].account().cash
+        first.kill()
+    with ExchangeProcess(source, tmp_path, *options, start=FIRST, end=LAST) as second:
+        _, broker, _ = clients(second)
+        assert broker.account().cash == cash == Decimal("99996.79")
+        assert broker.cash_activities(START) == told
 
 
 def test_corporate_actions_when_listed_then_dividends_and_name_changes_parse(

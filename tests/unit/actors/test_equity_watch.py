@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from actors.equity_watch import EquityWatch
+from greenlight.domain.cash import CashMoved, cash_decision
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.ports import EquityMark, Halt
 from greenlight.testing import FakeStore
@@ -171,3 +172,71 @@ def test_base_when_the_high_is_older_than_30_days_then_forgotten(around: Surroun
     mark(around, session().open - timedelta(days=30), "150000")
     mark(around, FRIDAY, "140000")
     assert watch(around).base(session()).high_usd == 150_000
+
+
+# -- what the owner moves
+
+
+def move(around: Surroundings, usd: str, at: datetime, booked_at: datetime | None = None) -> None:
+    row = CashMoved(
+        activity_id=f"{at} {usd}",
+        activity_type="CSD",
+        at=at,
+        usd=Decimal(usd),
+        symbol=None,
+        description="",
+        booked_at=booked_at or at,
+    )
+    assert around.store.book_cash(row, cash_decision("t", row))
+
+
+def test_base_when_money_moved_after_the_close_then_it_moves_along(around: Surroundings) -> None:
+    mark(around, FRIDAY - timedelta(days=1), "110000")
+    mark(around, FRIDAY, "100000")
+    move(around, "50000", FRIDAY + timedelta(hours=3))
+    found = watch(around).base(session())
+    assert (found.loss_base_usd, found.high_usd) == (150_000, 165_000)
+
+
+def test_base_when_the_close_has_the_transfer_though_booked_later_then_not_twice(
+    around: Surroundings,
+) -> None:
+    mark(around, FRIDAY - timedelta(days=1), "110000")
+    mark(around, FRIDAY, "150000")
+    move(around, "50000", FRIDAY - timedelta(hours=1), booked_at=later(-3600))
+    found = watch(around).base(session())
+    # Thursday's 110,000 moved with equity before the booking, Friday's close.
+    assert found.loss_base_usd == 150_000
+    assert found.high_usd is not None
+    assert found.high_usd == pytest.approx(Decimal(110_000) * 160 / 110)
+
+
+def test_base_when_the_desk_marked_before_the_transfer_then_in_proportion_to_that(
+    around: Surroundings,
+) -> None:
+    mark(around, FRIDAY, "100000")
+    mark(around, later(60), "98000", source="desk")
+    move(around, "-49000", later(61))
+    found = watch(around).base(session())
+    assert (found.loss_base_usd, found.high_usd) == (51_000, 50_000)
+
+
+def test_check_when_no_close_is_known_and_money_moves_then_no_loss(around: Surroundings) -> None:
+    eye = watch(around)
+    eye.check(Decimal("100000"), session(), T0)
+    move(around, "-40000", later(30))
+    eye.check(Decimal("59600"), session(), later(60))
+    assert reasons(around, later(60)) == []
+    eye.check(Decimal("59500"), session(), later(120))
+    assert reasons(around, later(120)) == ["daily_loss"]
+
+
+def test_rebase_when_money_came_then_it_hides_no_loss(around: Surroundings) -> None:
+    mark(around, FRIDAY, "100000")
+    eye = watch(around)
+    eye.rebase()
+    eye.check(Decimal("100000"), session(), T0)
+    move(around, "40000", later(30))
+    eye.rebase()
+    eye.check(Decimal("139500"), session(), later(60))
+    assert reasons(around, later(60)) == ["daily_loss"]

@@ -433,6 +433,16 @@ def test_judge_when_a_day_lost_500_dollars_then_refused_and_halted_for_24_hours(
     assert around.store.halts_in_force(T0 + timedelta(hours=24)) == []
 
 
+def test_judge_when_money_left_that_is_not_booked_yet_then_refused_and_not_halted(
+    around: Surroundings,
+) -> None:
+    closes(around, "100000")
+    around.broker.move_cash("CSW", "-30000")
+    gate(around).judge([seen()], T0)
+    assert "daily_loss" in refuse_reasons(around)
+    assert around.store.halts_in_force(T0) == []
+
+
 def test_judge_when_a_person_lifted_the_drawdown_then_counted_anew_and_taken(
     around: Surroundings,
 ) -> None:

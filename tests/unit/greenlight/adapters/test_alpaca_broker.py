@@ -22,6 +22,7 @@ from greenlight.adapters.alpaca_broker import (
     parse_instant,
     parse_order,
 )
+from greenlight.domain.cash import CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.orders import (
     Accepted,
@@ -605,3 +606,107 @@ def test_dividends_when_paid_and_taxed_then_both_with_their_instants(
     assert (second.usd, second.qty, second.usd_a_share) == (Decimal("-0.15"), None, None)
     assert second.at == datetime(2019, 8, 1, 5, 19, 55, 195_123, tzinfo=UTC)
     assert script.requests[0].query["category"] == "non_trade_activity"
+
+
+def activity(**fields: Any) -> dict[str, Any]:
+    """A row as Alpaca's documents have it, without time and status."""
+    return {
+        "id": "20240719000000000::1d4f",
+        "activity_type": "FEE",
+        "date": "2024-07-19",
+        "net_amount": "-0.01",
+        "description": "TAF fee for proceed of 48 shares (9 trades) on 2024-07-19",
+        **fields,
+    }
+
+
+def test_cash_activities_when_of_any_type_then_exact_signed_and_as_the_broker_names_them(
+    script: Script, broker: AlpacaBroker
+) -> None:
+    rows = [
+        activity(status="executed"),
+        activity(id="b", activity_type="CSD", net_amount="25000"),
+        activity(id="c", activity_type="NEVER_SEEN", net_amount=-1.5, symbol="IBM"),
+        activity(id="d", activity_type="JNLC", net_amount="-7", status="correct"),
+        activity(id="e", activity_type="DIV", net_amount="2"),
+    ]
+    script.answer((200, rows))
+    found = broker.cash_activities(T0)
+    assert all(isinstance(row, CashMoved) for row in found)
+    assert [(row.usd, row.symbol) for row in found] == [
+        (Decimal("-0.01"), None),
+        (Decimal(25_000), None),
+        (Decimal("-1.5"), "IBM"),
+        (Decimal(-7), None),
+        (Decimal(2), None),
+    ]
+    kinds = [(row.activity_type, row.is_transfer) for row in found if isinstance(row, CashMoved)]
+    assert kinds == [
+        ("FEE", False),
+        ("CSD", True),
+        ("NEVER_SEEN", False),
+        ("JNLC", True),
+        ("DIV", False),
+    ]
+    assert len(script.requests) == 1
+
+
+def test_cash_activities_when_no_cash_moved_then_left_out(
+    script: Script, broker: AlpacaBroker
+) -> None:
+    rows = [
+        activity(activity_type="FILL"),
+        activity(status="pending"),
+        activity(activity_type="SPLIT", net_amount=None),
+    ]
+    script.answer((200, rows))
+    assert broker.cash_activities(T0) == ()
+
+
+def test_cash_activities_when_cancelled_then_of_no_dollars(
+    script: Script, broker: AlpacaBroker
+) -> None:
+    dividend = activity(id="b", activity_type="DIV", symbol="T", net_amount="3")
+    script.answer((200, [activity(status="canceled"), {**dividend, "status": "canceled"}]))
+    fee, paid = broker.cash_activities(T0)
+    assert isinstance(paid, DividendPaid)
+    assert (fee.usd, paid.usd) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "at"),
+    [
+        ({"created_at": "2024-07-20T01:02:03.5Z"}, datetime(2024, 7, 20, 1, 2, 3, 500_000, UTC)),
+        # The time in an id is New York's.
+        ({"id": "20240719183000250::x"}, datetime(2024, 7, 19, 22, 30, 0, 250_000, UTC)),
+        # A charge is for a day that is over, a deposit may be spent from its morning on.
+        ({}, datetime(2024, 7, 20, 3, 59, 59, tzinfo=UTC)),
+        ({"activity_type": "CSD"}, datetime(2024, 7, 19, 4, tzinfo=UTC)),
+    ],
+)
+def test_cash_activities_when_dated_one_way_or_another_then_an_instant(
+    script: Script, broker: AlpacaBroker, fields: dict[str, Any], at: datetime
+) -> None:
+    script.answer((200, [activity(**fields)]))
+    (row,) = broker.cash_activities(T0)
+    assert row.at == at
+
+
+def test_cash_activities_when_there_are_pages_then_all_in_order(
+    script: Script, broker: AlpacaBroker
+) -> None:
+    rows = [activity(id=f"20240719::{n:03}") for n in range(103)]
+    script.answer((200, rows[:100]), (200, rows[100:]))
+    assert [row.activity_id for row in broker.cash_activities(T0)] == [r["id"] for r in rows]
+    assert script.requests[1].query["page_token"] == "20240719::099"
+
+
+@pytest.mark.parametrize("field", ["id", "activity_type", "date"])
+def test_cash_activities_when_a_row_lacks_what_it_must_have_then_unavailable(
+    script: Script, broker: AlpacaBroker, field: str
+) -> None:
+    row = activity()
+    del row[field]
+    script.answer((200, [row]))
+    with pytest.raises(BrokerUnavailable):
+        broker.cash_activities(T0)

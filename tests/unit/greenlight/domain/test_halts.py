@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.halts import (
     EquityAt,
     EquityBase,
+    Transfer,
+    drawdown_frac,
     due_halts,
     equity_base,
     halt_kind,
+    loss_usd,
 )
 from tests.risk_cases import NOW, session
 
@@ -77,3 +83,68 @@ def test_base_when_a_person_lifted_the_halts_then_counted_anew_from_there() -> N
     found = equity_base(closes, session().open, loss_lift=earlier, drawdown_lift=earlier)
     # Yesterday's lift says nothing of today's loss; the high is the best since.
     assert found == base("99000", "99000")
+
+
+# -- what the owner moves
+
+
+def moved(usd: str, before: str | None) -> Transfer:
+    return Transfer(usd=Decimal(usd), before_usd=None if before is None else Decimal(before))
+
+
+def test_base_when_half_was_withdrawn_then_the_loss_in_dollars_and_the_fall_stay() -> None:
+    high = replace(at(-20, "110000"), later=(moved("-50000", "99000"),))
+    close = replace(at(-3, "99400"), later=(moved("-50000", "99000"),))
+    found = equity_base([high, close], session().open, loss_lift=None, drawdown_lift=None)
+    # 99,000 less 50,000: 400 lost today, a tenth below the high, before and after.
+    assert found.loss_base_usd == Decimal("49400")
+    assert loss_usd(Decimal(49_000), found.loss_base_usd) == 400
+    assert found.high_usd == Decimal(110_000) * 49_000 / 99_000
+    assert drawdown_frac(Decimal(49_000), found.high_usd) == pytest.approx(Decimal("0.1"))
+
+
+def test_base_when_the_lift_was_before_a_transfer_then_it_moves_too() -> None:
+    lift = replace(at(-0.01, "98000"), later=(moved("2000", "98000"),))
+    found = equity_base([at(-3, "99000")], session().open, loss_lift=lift, drawdown_lift=lift)
+    assert found == base("100000", "100000")
+
+
+def test_base_when_equity_before_a_transfer_is_not_known_then_taken_from_the_mark() -> None:
+    mark = replace(at(-3, "100000"), later=(moved("100000", None), moved("-50000", None)))
+    found = equity_base([mark], session().open, loss_lift=None, drawdown_lift=None)
+    assert found == base("150000", "150000")
+
+
+@pytest.mark.parametrize("usd", ["-100000", "-100001"])
+def test_base_when_everything_was_withdrawn_then_the_high_is_not_known(usd: str) -> None:
+    mark = replace(at(-3, "100000"), later=(moved(usd, "100000"),))
+    found = equity_base([mark], session().open, loss_lift=None, drawdown_lift=None)
+    assert found.high_usd is None
+
+
+usd = st.decimals("1000", "10000000", places=2)
+
+
+@given(usd, usd, usd, st.lists(st.floats(-0.9, 20), min_size=1, max_size=4))
+def test_base_when_money_moves_at_any_time_then_no_loss_and_no_fall_changes(
+    high: Decimal, close: Decimal, equity: Decimal, shares: list[float]
+) -> None:
+    later: list[Transfer] = []
+    present = equity
+    for share in shares:
+        amount = (present * Decimal(repr(share))).quantize(Decimal("0.01"))
+        later.append(Transfer(usd=amount, before_usd=present))
+        present += amount
+    marks = [at(-20, str(high)), at(-3, str(close))]
+    before = equity_base(marks, session().open, loss_lift=None, drawdown_lift=None)
+    after = equity_base(
+        [replace(mark, later=tuple(later)) for mark in marks],
+        session().open,
+        loss_lift=None,
+        drawdown_lift=None,
+    )
+    assert loss_usd(present, after.loss_base_usd) == loss_usd(equity, before.loss_base_usd)
+    one, other = drawdown_frac(equity, before.high_usd), drawdown_frac(present, after.high_usd)
+    assert one is not None
+    assert other is not None
+    assert abs(one - other) < Decimal("1e-18")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -167,6 +168,88 @@ def test_daily_returns_when_a_close_is_no_money_then_missing(bad: float) -> None
     found = metrics.daily_returns({days[0]: bad, days[1]: 110}, days)
     assert found.values == ()
     assert found.missing == (days[0],)
+
+
+# -- what the owner moves
+
+
+def test_daily_returns_when_the_owner_moved_money_then_as_by_hand() -> None:
+    days = [date(2013, 10, d) for d in (7, 8, 9, 10)]
+    closes = dict(zip(days, [100_000.0, 151_000.0, 151_000.0, 9_960.0], strict=True))
+    moved = dict(zip(days, [0.0, 50_000.0, 50_000.0, -91_000.0], strict=True))
+    # 50,000 came and 1,000 was earned; 141,000 went and 40 was lost.
+    found = metrics.daily_returns(closes, days, moved)
+    assert found.values == pytest.approx((0.01, 0.0, -40 / 151_000))
+
+
+def test_drawdown_when_the_owner_moved_money_then_only_losses_count() -> None:
+    marks = EquitySeries(
+        at_s=np.arange(5, dtype=np.int64),
+        equity_usd=np.array([100.0, 110.0, 60.0, 54.0, 1055.0]),
+        transfers_usd=np.array([7.0, 7.0, -43.0, -43.0, 957.0]),
+    )
+    # 50 went at 110; then a tenth was lost; then 1,000 came and 1 was gained.
+    found = metrics.max_drawdown(marks)
+    assert isinstance(found, metrics.Drawdown)
+    assert found.frac == pytest.approx(0.10)
+    assert (found.peak_s, found.trough_s) == (1, 3)
+
+
+def test_drawdown_when_everything_was_withdrawn_then_unavailable() -> None:
+    marks = EquitySeries(
+        at_s=np.arange(3, dtype=np.int64),
+        equity_usd=np.array([100.0, 0.0, 100.0]),
+        transfers_usd=np.array([0.0, -100.0, 0.0]),
+    )
+    assert isinstance(metrics.max_drawdown(marks), Unavailable)
+
+
+def test_without_transfers_when_there_were_none_then_the_same_numbers() -> None:
+    marks = series(100, 120, 90.1)
+    same = metrics.without_transfers(metrics.merged(marks, metrics.EMPTY_SERIES))
+    assert np.array_equal(same.equity_usd, marks.equity_usd)
+
+
+moves = st.floats(-0.2, 0.2)
+transfers = st.floats(-0.9, 20)
+"""A transfer as a share of equity before it: nearly everything out, twenty times as much in."""
+
+
+def lived(story: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Equity after each return with a transfer at its end, and what was moved until then."""
+    equity, moved = [100_000.0], [0.0]
+    for change, share in story:
+        earned = equity[-1] * (1 + change)
+        equity.append(earned * (1 + share))
+        moved.append(moved[-1] + earned * share)
+    return equity, moved
+
+
+@given(st.lists(st.tuples(moves, transfers), min_size=1, max_size=20))
+def test_returns_when_money_moves_at_any_time_then_as_without(
+    story: list[tuple[float, float]],
+) -> None:
+    equity, moved = lived(story)
+    days = [s.day for s in sessions_between(date(2010, 1, 4), date(2010, 3, 1))][: len(equity)]
+    found = metrics.daily_returns(
+        dict(zip(days, equity, strict=True)), days, dict(zip(days, moved, strict=True))
+    )
+    scale = max(1.0, max(map(abs, moved)) / min(equity))
+    assert found.values == pytest.approx([change for change, _ in story], abs=1e-12 * scale)
+
+
+@given(st.lists(st.tuples(moves, transfers), min_size=1, max_size=20))
+def test_drawdown_when_money_moves_at_any_time_then_as_without(
+    story: list[tuple[float, float]],
+) -> None:
+    equity, moved = lived(story)
+    plain, _ = lived([(change, 0.0) for change, _ in story])
+    marks = replace(series(*equity), transfers_usd=np.array(moved))
+    found, without = metrics.max_drawdown(marks), metrics.max_drawdown(series(*plain))
+    assert isinstance(found, metrics.Drawdown)
+    assert isinstance(without, metrics.Drawdown)
+    scale = max(1.0, max(map(abs, moved)) / min(equity))
+    assert found.frac == pytest.approx(without.frac, abs=1e-10 * scale)
 
 
 @pytest.mark.parametrize("returns", [[], [0.01], [0.01, 0.01, 0.01], [0.0, 0.0]])
