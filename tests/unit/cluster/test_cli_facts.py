@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from cluster import cli_facts
 from cluster.processes import StartError
+from greenlight.domain.cash import CashMoved, cash_decision
 from greenlight.settings import Settings
 from greenlight.testing import FakeStore
 from tests.sample_desk import SampleDesk
@@ -39,6 +41,32 @@ def test_summarise_when_nothing_happened_then_absences_are_null() -> None:
     absent = ("win_rate_frac", "profit_factor", "end_usd", "return_frac", "max_drawdown_frac")
     assert [found[name] for name in absent] == [None] * 5
     assert found["lights"] == {"insufficient": 7}
+
+
+def test_summarise_when_money_was_moved_in_then_no_growth() -> None:
+    store = FakeStore()
+    desk = SampleDesk(store, start=date(2008, 1, 2))
+    desk.trade_until(date(2008, 1, 31))
+    before = cli_facts.summarise(store, seconds=60)
+    end = before["end_usd"]
+    at = desk.now + timedelta(minutes=1)
+    moved = CashMoved(
+        activity_id="a",
+        activity_type="JNLC",
+        at=at,
+        usd=Decimal(50_000),
+        symbol=None,
+        description="",
+        booked_at=at,
+    )
+    store.book_cash(moved, cash_decision("t", moved))
+    last = store.equity(desk.now, at, "broker")[-1]
+    later = replace(last, at=at, equity_usd=last.equity_usd + 50_000)
+    store.write_equity([later])
+    after = cli_facts.summarise(store, seconds=60)
+    assert after["end_usd"] == end + 50_000  # type: ignore[operator]
+    for name in ("return_frac", "max_drawdown_frac"):
+        assert after[name] == before[name] != 0
 
 
 def test_digests_when_two_runs_are_equal_then_equal_and_otherwise_not() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from dashboard import view_model
 from dashboard.view_model import CurvePoint, Price
+from greenlight.domain.cash import CashMoved
 from greenlight.domain.forecasts import (
     Distribution,
     FitFlag,
@@ -144,6 +145,27 @@ def test_summary_when_equity_fell_then_change_is_a_loss() -> None:
 def test_summary_when_there_is_no_mark_then_a_dash_and_no_change() -> None:
     found = view_model.summary(evaluation(), [])
     assert (found.equity, found.change, found.is_gain) == ("—", "", None)
+
+
+def test_summary_when_money_was_moved_in_then_only_what_was_gained() -> None:
+    moved = CashMoved(
+        activity_id="a",
+        activity_type="CSD",
+        at=AT + timedelta(hours=1),
+        usd=Decimal(1000),
+        symbol=None,
+        description="",
+        booked_at=AT + timedelta(days=1),
+    )
+    fee = replace(moved, activity_id="b", activity_type="FEE")
+    closes = [
+        replace(mark(AT, 1000), source="broker"),
+        replace(mark(AT + timedelta(hours=2), 1990), source="broker"),
+    ]
+    points = view_model.curve(closes, [mark(AT + timedelta(days=2), 1990)], [moved, fee])
+    assert [p.moved_usd for p in points] == [0, 1000, 1000]
+    found = view_model.summary(evaluation(), points)
+    assert (found.equity, found.change) == ("$1,990.00", "−$10.00 (−1.00%)")
 
 
 def test_curve_when_minutes_overlap_the_closes_then_only_later_ones_follow() -> None:

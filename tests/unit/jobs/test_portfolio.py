@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from greenlight.domain.cash import CashMoved, cash_decision
 from greenlight.domain.corporate_actions import (
     DividendPaid,
     dividend_decision,
@@ -92,3 +93,31 @@ def _last_minute(symbol: str, session: Session, close: float) -> Bar:
     prices = dict.fromkeys(("open", "high", "low", "close"), close)
     start = session.close - timedelta(minutes=1)
     return Bar(symbol=symbol, start=start, end=session.close, volume=1, **prices)
+
+
+def test_review_when_fees_and_transfers_moved_cash_then_by_type_and_in_no_gain() -> None:
+    store = FakeStore()
+    desk = SampleDesk(store, start=date(2008, 1, 2))
+    desk.trade_until(date(2008, 1, 31))
+    now = datetime(2008, 2, 1, 3, tzinfo=UTC)
+    before = reviewed(store, now)
+    for kind, usd in (("FEE", "-0.01"), ("FEE", "-0.02"), ("INT", "1.50"), ("CSD", "5000")):
+        moved = CashMoved(
+            activity_id=f"{kind} {usd}",
+            activity_type=kind,
+            at=now,
+            usd=Decimal(usd),
+            symbol=None,
+            description="",
+            booked_at=now,
+        )
+        store.book_cash(moved, cash_decision("t", moved))
+    after = reviewed(store, now)
+    assert isinstance(before, ReviewedPortfolio)
+    assert isinstance(after, ReviewedPortfolio)
+    assert after.charges_usd == {"FEE": Decimal("-0.03"), "INT": Decimal("1.50")}
+    assert after.transfers_usd == {"CSD": Decimal(5000)}
+    assert after.portfolio.cash_usd - before.portfolio.cash_usd == Decimal("5001.47")
+    assert after.portfolio.realized_by_day == before.portfolio.realized_by_day
+    # Money moved after the broker last told its cash.
+    assert after.cash_off_usd is None

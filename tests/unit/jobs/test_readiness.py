@@ -2,11 +2,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pytest
 
+from greenlight.domain.cash import CashMoved, cash_decision
+from greenlight.domain.criteria import View
 from greenlight.domain.market import next_session
+from greenlight.domain.metrics import Drawdown, daily_returns, max_drawdown, merged
 from greenlight.domain.readiness import ReadinessPolicy, State, evaluate, to_json
 from greenlight.ports import EquityMark, Run, StoreUnavailable
 from greenlight.testing import FakeStore
@@ -128,3 +132,67 @@ def test_present_when_it_is_a_replay_then_the_newest_evidence_tells_the_time() -
     assert present(store, clock) == desk.now
     later_run(store, desk, account_kind="paper")
     assert present(store, clock) == clock
+
+
+# -- what the owner moves
+
+
+def move(store: FakeStore, usd: str, at: datetime, booked_at: datetime) -> None:
+    row = CashMoved(
+        activity_id=f"{at} {usd}",
+        activity_type="CSD",
+        at=at,
+        usd=Decimal(usd),
+        symbol=None,
+        description="",
+        booked_at=booked_at,
+    )
+    assert store.book_cash(row, cash_decision("t", row))
+
+
+def mark(at: datetime, equity: str, source: str) -> EquityMark:
+    return EquityMark(
+        at=at,
+        equity_usd=Decimal(equity),
+        cash_usd=Decimal(equity),
+        exposure_usd=Decimal(0),
+        source=source,
+    )
+
+
+@pytest.mark.parametrize("usd", ["50000", "-99000"])
+def test_gather_when_money_moves_and_is_booked_a_night_later_then_neither_gain_nor_loss(
+    usd: str,
+) -> None:
+    store, _ = lived(date(2008, 1, 2))
+    run = store.latest_run()
+    assert run is not None
+    first, second, third = (datetime(2008, 1, d, 16, tzinfo=UTC) for d in (7, 8, 9))
+    bell, before, after = timedelta(hours=5, minutes=5), "100000", str(100_000 + int(usd))
+    store.write_equity(
+        [
+            mark(first + bell, before, "broker"),
+            mark(second, before, "desk"),
+            mark(second + timedelta(hours=1), before, "desk"),
+            # The broker has it in the evening, the ledger in the morning.
+            mark(second + bell, after, "broker"),
+            mark(third, before, "desk"),
+            mark(third + timedelta(microseconds=1), after, "desk"),
+            mark(third + bell, after, "broker"),
+        ]
+    )
+    evaluator = Evaluator(store, POLICY)
+    since = datetime(2008, 1, 6, tzinfo=UTC)
+    store.start_run(replace(run, run_id="run-2", started_at=since, fingerprint="new"))
+    evaluator.gather(second + timedelta(hours=2))
+    booked_at = third + timedelta(microseconds=1)
+    move(store, usd, second + timedelta(hours=4), booked_at)
+    # A fee is a loss.
+    store.write_equity([mark(third + timedelta(hours=6), str(int(after) - 10), "desk")])
+    inputs = evaluator.gather(third + timedelta(hours=7))
+    view = View.of(inputs, POLICY)
+    returns = daily_returns(view.closes, [s.day for s in view.due], view.moved)
+    assert returns.values == (0.0, 0.0)
+    fall = max_drawdown(merged(inputs.broker_marks, inputs.desk_marks))
+    assert isinstance(fall, Drawdown)
+    assert fall.frac == pytest.approx(10 / int(after))
