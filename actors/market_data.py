@@ -440,10 +440,9 @@ class MarketDataHub:
         def check(symbol: str) -> None:
             self._keep_band(symbol, self._monitors.check(symbol, now))
 
-        agrees = self._reconciler.run(now, book=self._book_missed, check=check)
-        if not agrees and self._book_cash(now):
-            # A fee, a payment or a transfer explains it, or some of it.
-            self._reconciler.run(now, book=self._book_missed, check=check)
+        self._reconciler.run(
+            now, book=self._book_missed, check=check, book_cash=lambda: self._book_cash(now)
+        )
 
     def _reconcile_again(self, now: datetime) -> None:
         """Between repairs nothing waits for a broker that does not tell."""

@@ -30,6 +30,7 @@ from greenlight.domain.orders import (
     decision_id,
 )
 from greenlight.domain.reconcile import (
+    CASH,
     AdoptPosition,
     BookFill,
     CancelOrder,
@@ -69,6 +70,7 @@ _ROUNDS: Final = 4
 
 Book = Callable[[Execution], None]
 Check = Callable[[str], None]
+BookCash = Callable[[], bool]
 
 
 def reconciled(store: Store) -> bool | Unavailable:
@@ -122,7 +124,9 @@ class Reconciler:
         self._clean_at: datetime | None = None
         self._doubted: set[str] = set()
 
-    def run(self, now: datetime, *, book: Book, check: Check) -> bool:
+    def run(
+        self, now: datetime, *, book: Book, check: Check, book_cash: BookCash = lambda: False
+    ) -> bool:
         """Read both sides, correct, look again; whether they agree.
 
         Parameters
@@ -133,6 +137,8 @@ class Reconciler:
             Books a fill as one from the stream.
         check : Check
             Has the monitor of a symbol protect it.
+        book_cash : BookCash
+            Books what moved cash besides fills, where cash differs; whether there was anything.
 
         Raises
         ------
@@ -140,7 +146,7 @@ class Reconciler:
             The broker does not tell; this is noted, and entries wait.
         """
         try:
-            left = self._correct(now, book, check)
+            left = self._correct(now, book, check, book_cash)
         except (BrokerUnavailable, BrokerRefused) as error:
             self.note_silence(error, now)
             raise
@@ -267,9 +273,12 @@ class Reconciler:
         return {split.symbol: Decimal(repr(split.ratio)) for split in splits}
 
     # -- correcting
-    def _correct(self, now: datetime, book: Book, check: Check) -> tuple[Correction, ...]:
+    def _correct(
+        self, now: datetime, book: Book, check: Check, book_cash: BookCash
+    ) -> tuple[Correction, ...]:
         """Apply what can be applied; what is left at the end."""
         found: tuple[Correction, ...] = ()
+        is_cash_asked = False
         for number in range(_ROUNDS):
             found = self.look(now)
             # Booking a fill may change what the rest rests on, as where a split comes first.
@@ -277,6 +286,10 @@ class Reconciler:
             ripe = fills or [c for c in found if self._is_ripe(c)]
             for correction in ripe:
                 self._apply(correction, now, book, check)
+            if not ripe and not is_cash_asked and any(_is_cash(c) for c in found):
+                is_cash_asked = True
+                if book_cash():
+                    continue
             # A difference that cannot be corrected is looked at twice: a fill may have
             # come between two answers.
             if not ripe and (number or not found):
@@ -405,6 +418,10 @@ class Reconciler:
 def _not_before_start(run: Run | None, now: datetime) -> datetime:
     # A replay's present after a restart is that of its last row, before the new start.
     return now if run is None else max(now, run.started_at)
+
+
+def _is_cash(correction: Correction) -> bool:
+    return isinstance(correction, Flag) and correction.what == CASH
 
 
 def _doubt_name(correction: Flag | AdoptPosition) -> str:

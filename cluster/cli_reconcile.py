@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from actors.cash_book import CashBook
 from actors.position_monitor import PositionMonitor
 from actors.reconciler import Reconciler, correction_name
 from cluster import cli_facts
@@ -158,7 +159,8 @@ def compare(
         if not store.book_fill(fill, Decimal(0)).is_duplicate:
             check(fill.symbol)
 
-    reconciler.run(now, book=book, check=check)
+    cash_book = CashBook(store=store, broker=broker, notifier=notifier, desk=desk)
+    reconciler.run(now, book=book, check=check, book_cash=lambda: bool(cash_book.update(now)))
     return found, reconciler.look(now)
 
 

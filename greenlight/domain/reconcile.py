@@ -39,6 +39,8 @@ each up to the request's deadline.
 """
 FOUND_AFTER: Final = timedelta(seconds=5)
 """An order without an answer that the broker does know is settled after this."""
+CASH: Final = "cash"
+"""What a flag on cash is about."""
 CASH_TOLERANCE_USD: Final = Decimal("0.01")
 """Cash that differs by less agrees (one cent; the ledger is exact)."""
 
@@ -481,7 +483,7 @@ def _cash(ours: Ours, theirs: Theirs, booked: Iterable[BookFill]) -> list[Flag]:
     return [
         Flag(
             symbol=None,
-            what="cash",
+            what=CASH,
             ours=f"{cash:.2f}",
             theirs=f"{theirs.cash_usd:.2f}",
             reason="no fill explains the difference in cash",

@@ -1,4 +1,7 @@
-"""A whole desk over a dividend and a symbol change, with shares that a person bought."""
+"""A whole desk over a dividend, a fee, a deposit and a symbol change.
+
+A person bought the shares.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import requests
 from alpaca.trading.client import TradingClient
 from alpaca.trading.requests import MarketOrderRequest
 
-from greenlight.domain.audit import DecisionKind
+from cluster.cli_facts import summarise
+from greenlight.domain.audit import DecisionKind, Verdict
 from greenlight.domain.market import sessions_between
 from tests.desk_harness import RunningDesk, running_desk
 
@@ -44,7 +49,12 @@ def buy(running: RunningDesk, symbol: str) -> None:
     trading.submit_order(request)
 
 
-def test_desk_when_shares_pay_and_are_renamed_then_cash_is_exact_and_all_is_covered(
+def post(running: RunningDesk, kind: str, usd: str) -> None:
+    url = f"{running.desk.exchange_url}/control/activity"
+    assert requests.post(url, json={"type": kind, "usd": usd}, timeout=10).status_code == 201
+
+
+def test_desk_when_shares_pay_and_are_renamed_and_cash_moves_then_exact_and_all_covered(
     tmp_path: Path,
 ) -> None:
     with running_desk(
@@ -57,10 +67,17 @@ def test_desk_when_shares_pay_and_are_renamed_then_cash_is_exact_and_all_is_cove
         assert running.wait_until("2014-06-03T14:00:00+00:00")
         for symbol in ("PAYS", "OLDX"):
             buy(running, symbol)
+        post(running, "FEE", "-0.01")
+        assert running.wait_until("2014-06-04T14:00:00+00:00")
+        post(running, "CSD", "25000")
         running.finish()
         store = running.store()
         positions = {p.symbol: p for p in store.open_positions()}
         dividends = store.dividends()
+        moved = store.cash_movements()
+        compared = store.decisions(kind=DecisionKind.RECONCILE, verdict=Verdict.REFUSED)
+        halts = store.halts_in_force(WINDOW[1])
+        found = summarise(store, seconds=1)
         cash = store.cash()
         bars = store.bars("NEWX", "1Min", *WINDOW)
         reasons = [
@@ -77,7 +94,21 @@ def test_desk_when_shares_pay_and_are_renamed_then_cash_is_exact_and_all_is_cove
     assert [(d.symbol, d.usd) for d in dividends] == [("PAYS", Decimal("8.2"))]
     assert dividends[0].position_id == positions["PAYS"].position_id
     assert cash == account.cash
-    assert sorted(reasons) == [("dividend", "PAYS"), ("symbol change", "NEWX")]
+    assert [(m.activity_type, m.usd) for m in moved] == [
+        ("FEE", Decimal("-0.01")),
+        ("CSD", Decimal(25_000)),
+    ]
+    assert sorted(reasons, key=str) == [
+        ("cash: CSD", None),
+        ("cash: FEE", None),
+        ("dividend", "PAYS"),
+        ("symbol change", "NEWX"),
+    ]
+    assert (compared, halts) == ([], [])
+    # A quarter of the account came in, and none of it was earned.
+    assert found["end_usd"] > 124_000  # type: ignore[operator]
+    assert abs(found["return_frac"]) < 0.001  # type: ignore[arg-type]
+    assert found["max_drawdown_frac"] < 0.001  # type: ignore[operator]
     # Every minute under the new name came over the stream: three whole sessions.
     assert len(bars) == 3 * 390
     assert {s: (c.covered_qty, c.position_qty) for s, c in last.items() if s != "OLDX"} == {

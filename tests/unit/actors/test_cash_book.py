@@ -92,7 +92,7 @@ def test_charge_when_it_comes_in_a_session_then_the_next_comparison_books_it(
     rig.step(at=CLOSE + timedelta(minutes=6), kind="close")
     assert booked(rig) == [(kind, Decimal("-12.34"))]
     assert_agreed(rig)
-    assert rig.around.notifier.alerts == []
+    assert (refused(rig), rig.around.notifier.alerts) == ([], [])
 
 
 def test_charge_when_the_desk_was_away_then_its_successor_books_it(rig: Rig) -> None:

@@ -53,6 +53,15 @@ def test_compare_when_no_desk_runs_then_corrected_and_protected() -> None:
     assert compared(around, may_correct=True) == ((), ())
 
 
+def test_compare_when_a_fee_was_charged_then_booked() -> None:
+    around = Surroundings()
+    around.broker.move_cash("FEE", "-0.01")
+    found, left = compared(around, may_correct=True)
+    assert [c.figures["what"] for c in found] == ["cash"]
+    assert left == ()
+    assert around.store.cash() == around.broker.account().cash
+
+
 def test_compare_when_a_person_must_look_then_left() -> None:
     around = Surroundings()
     around.enter()
