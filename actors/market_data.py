@@ -687,8 +687,9 @@ class MarketDataHub:
             self._strategist.save()
         self._refusals.close(now)
         self._recording.send(flush=True)
-        self._recorder.close_session(now)
         self._nightly.close_session(now)
+        self._recorder.close_session(now)
+        self._nightly.finish()
         self._closed = session.day
 
 

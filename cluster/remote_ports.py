@@ -227,13 +227,23 @@ class RemoteNightly:
     def __init__(self, actor: RemoteActor, *, is_lockstep: bool) -> None:
         self._actor = actor
         self._is_lockstep = is_lockstep
+        self._begun: tuple[int | None, datetime] | None = None
 
     def close_session(self, now: datetime) -> None:
         """See `NightlyLink.close_session`."""
-        if self._is_lockstep:
-            self._actor.call("close_session", now)
-        else:
+        if not self._is_lockstep:
             self._actor.tell("close_session", now)
+            return
+        number = None
+        with suppress(*_AWAY):
+            number = self._actor.start("close_session", now)
+        self._begun = number, now
+
+    def finish(self) -> None:
+        """See `NightlyLink.finish`."""
+        if self._begun is not None:
+            (number, now), self._begun = self._begun, None
+            self._actor.finish(number, "close_session", now)
 
 
 class RemoteMonitors:
