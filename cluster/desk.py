@@ -285,6 +285,7 @@ class Desk:
             key_id=key[0],
             secret_key=key[1],
             request_deadline_s=self._settings.request_deadline_s,
+            store_deadline_s=self._settings.store_deadline_s,
             symbols=symbols,
             start_at=start_at,
             wants_minutes="1Min" in self._timeframes,
