@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from cluster import (
+    cli_drill,
     cli_facts,
     cli_halts,
     cli_reconcile,
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at and check the history that a replay trades on.")
 app.add_typer(data_app, name="data")
+cli_drill.register(app)
 cli_facts.register(app)
 cli_halts.register(app)
 cli_reconcile.register(app)

@@ -18,6 +18,7 @@ from greenlight.adapters import timescale_rows as rows
 from greenlight.adapters import timescale_schema as schema
 from greenlight.adapters.timescale_pool import BULK_S, Connection, ConnectionPool
 from greenlight.domain import ledger
+from greenlight.domain.drills import Drill
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.ports import (
@@ -166,6 +167,17 @@ class EvidenceTables:
         """Stored evaluations in [start, end), oldest first."""
         found = self._read("evaluations", start=start, end=end)
         return [(rows.utc(row[0]), row[1]) for row in found]
+
+    # -- drills
+
+    def record_drill(self, drill: Drill) -> bool:
+        """Store a drill; False where one of the same kind and instant is there already."""
+        with self._pool.borrow() as connection:
+            return self._run(connection, "insert_drill", rows.drill_values(drill)).rowcount == 1
+
+    def drills(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Drill]:
+        """Drills oldest first, the last `limit` of them."""
+        return [rows.drill_of(row) for row in self._read("drills", start=start, limit=limit)]
 
     # -- volatility
 

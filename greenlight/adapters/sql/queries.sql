@@ -378,3 +378,22 @@ ON CONFLICT DO NOTHING;
 SELECT symbol, session, method, forecast_pct2, realised_pct2, qlike
 FROM volatility_scores WHERE session >= %(start)s AND session <= %(end)s
 ORDER BY session, symbol, method;
+
+-- drills ----------------------------------------------------------------------
+
+-- name: insert_drill
+-- A drill; a repeated one is left as it was.
+INSERT INTO drills
+    (kind, at, account_kind, recovered_s, bound_s, naked_s, not_recovered, not_told, detail)
+VALUES (%(kind)s, %(at)s, %(account_kind)s, %(recovered_s)s, %(bound_s)s, %(naked_s)s,
+        %(not_recovered)s, %(not_told)s, %(detail)s)
+ON CONFLICT DO NOTHING;
+
+-- name: drills
+-- The last so many drills from an instant on, oldest first.
+SELECT * FROM (
+    SELECT kind, at, account_kind, recovered_s, bound_s, naked_s, not_recovered, not_told, detail
+    FROM drills
+    WHERE (%(start)s::timestamptz IS NULL OR at >= %(start)s)
+    ORDER BY at DESC, kind DESC LIMIT %(limit)s
+) AS latest ORDER BY at, kind;
