@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ray.cluster_utils import Cluster
 from cluster import services
 from cluster.desk import Desk
 from cluster.desk_config import NAMESPACE, DeskConfig
+from cluster.desk_file import DeskFile
 from cluster.health_server import HealthProbes, HealthServer
 from greenlight.adapters.alpaca_broker import AlpacaBroker
 from greenlight.adapters.timescale import TimescaleStore
@@ -76,12 +78,14 @@ class ClusterDesk(GatedDesk):
         if hasattr(self, "cluster"):
             self.cluster.shutdown()
 
-    def raylet(self, pid: int) -> psutil.Process:
-        """The raylet of the node on which a process lives."""
+    def raylet(self, pid: int) -> psutil.Process | None:
+        """The raylet of the node on which a process lives; None where that has died."""
         raylets = {
             node.all_processes["raylet"][0].process.pid for node in self.cluster.list_all_nodes()
         }
-        return next(p for p in psutil.Process(pid).parents() if p.pid in raylets)
+        with suppress(psutil.NoSuchProcess):
+            return next((p for p in psutil.Process(pid).parents() if p.pid in raylets), None)
+        return None
 
 
 class ProcessDesk(RunningDesk):
@@ -102,6 +106,9 @@ class ProcessDesk(RunningDesk):
         self._probes.start()
         self._health = HealthServer(self._probes.read, port=0, secrets=())
         self.health_url = self._health.url
+        file = DeskFile.read(home)
+        assert file is not None
+        replace(file, health_url=self.health_url).write(home)
 
     def close(self) -> None:
         """End what was added to the desk."""

@@ -5,6 +5,7 @@ All rows run on one desk, whose replay waits for it; the last one ends it.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
@@ -181,6 +182,40 @@ def test_monitor_when_a_zombie_awakes_then_its_epoch_is_refused(
     ]
     rig.go_on()
     rig.assert_exact()
+
+
+@pytest.mark.parametrize("kind", ["monitor", "cache", "database", "stream"])
+def test_drill_when_the_desk_is_well_then_passed_and_listed(rig: ProcessDesk, kind: str) -> None:
+    within(60, lambda: rig.health("readyz") == 200, "ready")
+    rig.held()
+    done = _greenlight(rig, "drill", kind, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert (found["kind"], found["is_passed"], found["account_kind"]) == (kind, True, "replay")
+    listed = {row["kind"]: row for row in json.loads(_greenlight(rig, "drills", "--json").stdout)}
+    assert listed[kind]["state"] == "passed"
+    assert listed[kind]["last"] == found
+    assert listed["model"]["state"] == "missing"
+    rig.go_on()
+    rig.assert_exact()
+
+
+def test_drill_when_no_model_is_configured_then_says_so(rig: ProcessDesk) -> None:
+    done = _greenlight(rig, "drill", "model")
+    assert (done.returncode, done.stderr.strip()) == (
+        2,
+        "greenlight: no model is configured; there is nothing to take away",
+    )
+
+
+def _greenlight(rig: ProcessDesk, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cluster.cli", "--home", str(rig.home), *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 @pytest.mark.fault("zombie monitor; two desks", bound_s=10)
