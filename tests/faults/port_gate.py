@@ -1,4 +1,7 @@
-"""A gate before a port: while it is shut, connections are refused and open ones end."""
+"""A gate before a port: while it is shut, connections are refused and open ones end.
+
+It can also hold the replay of a paper exchange, by keeping back what drives it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+from collections.abc import Iterator
 
 
 class PortGate:
@@ -24,6 +28,8 @@ class PortGate:
             self.port: int = probe.getsockname()[1]
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._goes_on = asyncio.Event()
+        self._goes_on.set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -40,6 +46,15 @@ class PortGate:
     def cut(self) -> None:
         """End every connection; new ones are let through."""
         self._loop.call_soon_threadsafe(self._end_connections)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the replay at its step; everything else passes."""
+        self._loop.call_soon_threadsafe(self._goes_on.clear)
+        try:
+            yield
+        finally:
+            self._loop.call_soon_threadsafe(self._goes_on.set)
 
     def stop(self) -> None:
         """End the gate."""
@@ -67,8 +82,21 @@ class PortGate:
             return
         both = {writer, far_writer}
         self._open |= both
-        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        await asyncio.gather(self._drive(reader, far_writer), _copy(far_reader, writer))
         self._open -= both
+
+    async def _drive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            chunk = await reader.read(65536)
+            is_control = chunk.startswith(b"GET /control/lockstep")
+            while chunk:
+                if is_control:
+                    await self._goes_on.wait()
+                writer.write(chunk)
+                await writer.drain()
+                chunk = await reader.read(65536)
+        with contextlib.suppress(OSError):
+            writer.close()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

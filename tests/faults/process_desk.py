@@ -18,6 +18,7 @@ import ray
 import requests
 from ray.cluster_utils import Cluster
 
+from actors.position_monitor import covered_qty
 from cluster import services
 from cluster.desk import Desk
 from cluster.desk_config import NAMESPACE, DeskConfig
@@ -142,6 +143,27 @@ class ProcessDesk(RunningDesk):
         found: list[Position] = []
         within(bound_s, lambda: bool(found.extend(self.ledger.open_positions()) or found), "a buy")
         return found[0]
+
+    @contextmanager
+    def standing(self) -> Iterator[Position]:
+        """A covered position, in a replay that stands still for the length of the block."""
+        while True:
+            self.held()
+            with self.gate.held():
+                # What is under way in the step is still done.
+                time.sleep(0.5)
+                found = self.ledger.open_positions()
+                if found:
+                    within(60, self._is_covered, "a stop for every position")
+                    yield found[0]
+                    return
+
+    def _is_covered(self) -> bool:
+        sells = [o for o in self.broker.open_orders() if o.side is Side.SELL]
+        return all(
+            covered_qty([o for o in sells if o.symbol == p.symbol]) >= p.qty
+            for p in self.broker.positions()
+        )
 
     # -- processes
     def pid(self, actor: str) -> int:
