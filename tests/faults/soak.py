@@ -41,7 +41,7 @@ from tests.faults.process_desk import GatedDesk, ProcessDesk, process_desk, susp
 
 GOAL_S = 5.0
 SYMBOLS, SPEED = 30, 80.0
-"""Each sends four quotes and a bar a minute: 30 x 5 x 80 / 60 = 200 a second; Alpaca's free feed has 30."""
+"""Four quotes and a bar a minute each: 30 x 5 x 80 / 60 = 200 a second; Alpaca allows 30."""
 FIRST, START, END = date(2013, 10, 1), date(2013, 10, 2), date(2013, 10, 11)
 CYCLE = 40
 EVERY_S, QUIET_S, SAMPLE_S = 10.0, 45.0, 5.0
@@ -252,7 +252,7 @@ def run(minutes: float, seed: int) -> dict[str, object]:
         "end": END,
         "speed": SPEED,
         "timeframe": "1Min",
-        "target_frac": 0.008,
+        "target_frac": 0.004,
         "store_deadline_s": 2,
     }
     observed = Observed()
