@@ -49,12 +49,16 @@ class PortGate:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Keep the replay at its step; everything else passes."""
+        """Keep the replay at its step, until `release` or the end; all else passes."""
         self._loop.call_soon_threadsafe(self._goes_on.clear)
         try:
             yield
         finally:
-            self._loop.call_soon_threadsafe(self._goes_on.set)
+            self.release()
+
+    def release(self) -> None:
+        """Let the replay go on."""
+        self._loop.call_soon_threadsafe(self._goes_on.set)
 
     def stop(self) -> None:
         """End the gate."""

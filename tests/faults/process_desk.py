@@ -138,7 +138,7 @@ class ProcessDesk(RunningDesk):
         target = self.seq() + steps
         return within(bound_s, lambda: self.seq() >= target, f"{steps} steps on")
 
-    def held(self, bound_s: float = 120) -> Position:
+    def held(self, bound_s: float = 240) -> Position:
         """A position that is open."""
         found: list[Position] = []
         within(bound_s, lambda: bool(found.extend(self.ledger.open_positions()) or found), "a buy")
