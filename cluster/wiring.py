@@ -72,7 +72,12 @@ def insist(make: Callable[[], T], sleep: Sleep = time.sleep) -> T:
 
 def build_store(config: DeskConfig) -> TimescaleStore:
     """The store of this process."""
-    return insist(lambda: TimescaleStore(config.database_url))
+    deadline_s = config.store_deadline_s
+    return insist(
+        lambda: TimescaleStore(
+            config.database_url, connect_timeout_s=deadline_s, deadline_s=deadline_s
+        )
+    )
 
 
 def build_broker(config: DeskConfig, questions_a_minute: float | None = None) -> AlpacaBroker:
