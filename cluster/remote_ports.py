@@ -42,7 +42,7 @@ class ActorAway(Exception):
     """An actor did not come back in time."""
 
 
-_AWAY: Final = (
+AWAY: Final = (
     ActorAway,
     RayActorError,
     ActorDiedError,
@@ -102,7 +102,7 @@ class RemoteActor:
                     number = self.start(method, *args, **kwargs)
                 assert self._line is not None
                 is_value, value = self._line.receive(number, CALL_TIMEOUT_S)
-            except _AWAY as error:
+            except AWAY as error:
                 problem = error
             else:
                 if is_value:
@@ -118,7 +118,7 @@ class RemoteActor:
 
     def tell(self, method: str, *args: Any) -> None:
         """Call and do not wait; while the actor is away the call is lost."""
-        with suppress(*_AWAY):
+        with suppress(*AWAY):
             self._find().call.remote(method, *args)
 
     def _find(self) -> Any:
@@ -194,7 +194,7 @@ class RemoteRecorder:
             )
             return result
         number = None
-        with suppress(*_AWAY):
+        with suppress(*AWAY):
             number = self._actor.start("record", batches, oldest_kept=oldest_kept, flush=False)
         self._sent = number, batches, oldest_kept
         return before
@@ -235,7 +235,7 @@ class RemoteNightly:
             self._actor.tell("close_session", now)
             return
         number = None
-        with suppress(*_AWAY):
+        with suppress(*AWAY):
             number = self._actor.start("close_session", now)
         self._begun = number, now
 
@@ -283,7 +283,7 @@ class RemoteMonitors:
         for symbol, quote in quotes:
             try:
                 number = self._of(symbol).start("on_quote", quote, now)
-            except _AWAY:
+            except AWAY:
                 number = None
             started.append((symbol, quote, number))
         return {
