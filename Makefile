@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NAME ?=
 SEEDS ?= 2000
+MINUTES ?= 30
 
-.PHONY: up test install check bench simulate clean
+.PHONY: up test install check bench simulate soak clean
 
 up: $(STAMP)
 	@exec $(BIN)/greenlight up $(ARGS)
@@ -43,6 +44,9 @@ bench: $(STAMP)
 
 simulate: $(STAMP)
 	@$(BIN)/python -m tests.faults.simulation --seeds $(SEEDS)
+
+soak: $(STAMP)
+	@$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
 
 clean:
 	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

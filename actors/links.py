@@ -129,5 +129,9 @@ class NightlyLink(Protocol):
     """The nightly work."""
 
     def close_session(self, now: datetime) -> None:
-        """A session is closed: forecast. A lockstep replay waits for it, nothing else does."""
+        """A session is closed: begin to forecast."""
+        ...
+
+    def finish(self) -> None:
+        """In a lockstep replay wait until that is done; nothing else waits for it."""
         ...

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from actors.cash_book import CashBook
 from actors.corporate_actions import CorporateActions
+from actors.decide_lane import DecideLane
 from actors.equity_watch import EquityWatch
 from actors.inbox import Inbox
 from actors.links import (
@@ -151,7 +152,6 @@ class MarketDataHub:
         self._market_data = market_data
         self._streams = streams
         self._strategist = strategist
-        self._gate = gate
         self._monitors = monitors
         self._recorder = recorder
         self._nightly = nightly
@@ -184,6 +184,13 @@ class MarketDataHub:
             desk=desk,
         )
         self._cash_book = CashBook(store=store, broker=broker, notifier=notifier, desk=desk)
+        self._deciding = DecideLane(
+            strategist=strategist,
+            gate=gate,
+            acts_on_scores=acts_on_scores,
+            is_threaded=not self._is_inline,
+            is_lockstep=is_lockstep,
+        )
         self._watch = EquityWatch(store=store, broker=None, notifier=notifier, limits=limits)
         self._bands: dict[str, WatchBand] = {}
         self._holdings: dict[str, int] = {}
@@ -201,11 +208,6 @@ class MarketDataHub:
         self._follow_again: datetime | None = None
         self._closed: date | None = None
         self._decided: date | None = None
-        self._sweep_at: datetime | None = None
-        self._acts_on_scores = acts_on_scores
-        self._reviewed: date | None = None
-        self._to_leave: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._decide_ok = True
         self._is_repair_due = self._is_unpaid = self._is_untold = False
         self._retry_s = retry_s
         self._steps = 0
@@ -216,13 +218,9 @@ class MarketDataHub:
         self._is_trade_stream_open = False
 
         self._stopping = threading.Event()
-        self._decisions: queue.Queue[tuple[list[Bar], list[Quote], datetime]] = queue.Queue(8)
         self._worker = threading.Thread(target=self._run, name="protect", daemon=True)
-        self._decider = threading.Thread(target=self._run_decisions, name="decide", daemon=True)
         if is_threaded:
             self._worker.start()
-        if not self._is_inline:
-            self._decider.start()
 
     # -- asked by others
     def ping(self) -> str:
@@ -267,7 +265,7 @@ class MarketDataHub:
             latencies={"tick_to_exit": self._tick_to_exit.read()},
             queues={
                 "events": self._events.qsize(),
-                "decisions": self._decisions.qsize(),
+                "decisions": self._deciding.waiting,
                 "unflushed_batches": self._recording.unflushed,
                 "unsent_rows": self._recording.rows,
             },
@@ -281,6 +279,7 @@ class MarketDataHub:
     def stop(self) -> None:
         """Disconnect and end the lanes."""
         self._stopping.set()
+        self._deciding.stop()
         self._streams.stop()
         self._events.put(None)
         self._worker.join(timeout=10)
@@ -316,7 +315,7 @@ class MarketDataHub:
         while not self._stopping.is_set():
             try:
                 self._repair(self._clock())
-                self._sweep_at = self._gate.sweep([], self._clock())
+                self._deciding.sweep(self._clock())
                 self._recording.resume()
                 return
             except (StoreUnavailable, BrokerUnavailable, BrokerRefused) as error:
@@ -529,8 +528,8 @@ class MarketDataHub:
         self._wake_monitors(now)
         self._flatten(session, now)
         self._hand_on(session, now)
-        while not self._to_leave.empty():
-            self._changed(self._to_leave.get(), now)
+        for symbol in self._deciding.to_leave():
+            self._changed(symbol, now)
         if session is not None and now >= session.close + AFTER_CLOSE:
             self._close_day(session, now)
 
@@ -623,7 +622,7 @@ class MarketDataHub:
         self._flatten_s += elapsed_s
         if not any(is_flatten(halt.reason) for halt in self._store.halts_in_force(now)):
             return
-        self._sweep_at = now
+        self._deciding.hurry(now)
         for symbol in sorted(self._holdings):
             self._keep_band(symbol, self._monitors.leave(symbol, self._prices.last(symbol), now))
 
@@ -643,16 +642,8 @@ class MarketDataHub:
         is_last = session is not None and session.close <= now < session.close + _LAST_BAR
         is_due = self._every_minute and (in_session or is_last)
         wants = bool(self._bars) and (is_due or is_first)
-        # A sweep that waits its turn already does for this one too.
-        is_free = self._is_lockstep or self._decisions.empty()
-        due = is_free and self._sweep_at is not None and now >= self._sweep_at
-        due |= is_free and self._acts_on_scores and self._reviewed != eastern_date(now)
-        if wants or (in_session and due):
-            work = (self._bars if wants else [], self._prices.all(), now)
-            if self._is_inline:
-                self._decide(*work)
-            else:
-                self._queue_decision(work)
+        if wants or (in_session and self._deciding.is_due(now)):
+            self._deciding.hand_over(self._bars if wants else [], self._prices.all(), now)
             if wants and session is not None:
                 self._decided = session.day
         self._bars = []
@@ -666,7 +657,7 @@ class MarketDataHub:
             self._minute = minute
             if self._is_unpaid:
                 self._book_cash(now)
-            if self._decide_ok:
+            if self._deciding.is_well:
                 # What happened at 14:31 proves the minute from 14:30.
                 beat = Heartbeat(component="desk", at=minute - timedelta(minutes=1))
                 self._recording.add_beat(beat)
@@ -698,53 +689,17 @@ class MarketDataHub:
     def _close_day(self, session: Session, now: datetime) -> None:
         if self._closed == session.day:
             return
-        self._sweep_at = self._gate.sweep([], now)
+        self._deciding.sweep(now)
         if self._is_lockstep:
             self._reconcile_again(now)
         if self._every_minute:
             self._strategist.save()
         self._refusals.close(now)
         self._recording.send(flush=True)
-        self._recorder.close_session(now)
         self._nightly.close_session(now)
+        self._recorder.close_session(now)
+        self._nightly.finish()
         self._closed = session.day
-
-    # -- the decide lane
-    def _decide(self, bars: list[Bar], quotes: list[Quote], now: datetime) -> None:
-        if self._sweep_at is not None and now >= self._sweep_at:
-            self._sweep_at = self._gate.sweep(quotes, now)
-        if self._acts_on_scores and self._reviewed != eastern_date(now):
-            for symbol in self._gate.review(quotes, now):
-                self._to_leave.put(symbol)
-            self._reviewed = eastern_date(now)
-        if bars:
-            due = self._strategist.on_minute(bars, quotes, now)
-            self._sweep_at = due if due is not None else self._sweep_at
-
-    def _queue_decision(self, work: tuple[list[Bar], list[Quote], datetime]) -> None:
-        try:
-            self._decisions.put_nowait(work)
-        except queue.Full:
-            # The oldest minute is no longer worth an entry; its bars come over REST.
-            self._decisions.get_nowait()
-            self._decisions.put_nowait(work)
-            logger.warning("decisions fall behind", extra={"action": "drop_minute"})
-
-    def _run_decisions(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                work = self._decisions.get(timeout=_POLL_S)
-            except queue.Empty:
-                continue
-            try:
-                self._decide(*work)
-                self._decide_ok = True
-            except (StoreUnavailable, BrokerUnavailable, BrokerRefused, ConnectionError) as error:
-                self._decide_ok = False
-                logger.error("no decisions: %s", error, extra={"action": "decide"})
-            except Exception:
-                self._decide_ok = False
-                logger.exception("no decisions", extra={"action": "decide"})
 
 
 def _log_fill(fill: Execution, position: Position, trade: Trade | None) -> None:

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from cluster import (
     cli_backtest,
+    cli_drill,
     cli_facts,
     cli_halts,
     cli_reconcile,
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at and check the history that a replay trades on.")
 app.add_typer(data_app, name="data")
+cli_drill.register(app)
 cli_facts.register(app)
 cli_backtest.register(app)
 cli_halts.register(app)

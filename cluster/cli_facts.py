@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import chain
@@ -23,7 +24,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cluster import services
+from cluster import health_client, services
 from cluster.desk_file import DeskFile
 from cluster.processes import StartError
 from cluster.refused_input import in_words, refused_input
@@ -195,6 +196,8 @@ def status(as_json: JsonFlag = False) -> None:
         halts = store.halts_in_force(now)
         refused = refused_input(store, now)
     is_alive = desk is not None and desk.is_alive()
+    told = health_client.parts(desk.health_url) if desk is not None and is_alive else ()
+    unwell = [] if isinstance(told, Unavailable) else [p for p in told if p.state != "up"]
     if as_json:
         _print_json(
             {
@@ -216,6 +219,7 @@ def status(as_json: JsonFlag = False) -> None:
                     for halt in halts
                 ],
                 "refused_input": refused,
+                "unwell": None if isinstance(told, Unavailable) else [asdict(p) for p in unwell],
             }
         )
         return
@@ -232,6 +236,10 @@ def status(as_json: JsonFlag = False) -> None:
     for halt in halts:
         until = "a person resumes" if halt.until is None else _eastern(halt.until)
         table.add_row("[red]halted[/red]", f"{halt.reason}, until {until}")
+    if isinstance(told, Unavailable):
+        table.add_row("[yellow]parts[/yellow]", told.reason)
+    for part in unwell:
+        table.add_row(f"[red]{part.state}[/red]", f"{part.name}: {part.reason}")
     for row in refused:
         table.add_row("[yellow]refused[/yellow]", in_words(row))
     if desk is not None and is_alive and desk.dashboard_url is not None:

@@ -74,6 +74,7 @@ class Desk:
         self.ray_dashboard_url: str | None = None
         self.health_url: str | None = None
         self.database_url = ""
+        self.config: DeskConfig | None = None
         self._timeframes: set[str] = set()
 
     @property
@@ -134,10 +135,10 @@ class Desk:
         self._start_store()
         redis_url = self._start_cache()
         config = self._connect(redis_url)
-        config = self._take_office(config)
+        config = self.config = self._take_office(config)
         self._say("starting Ray")
         self._stack.callback(launch.stop_ray)
-        self.ray_dashboard_url = launch.start_ray(dashboard_port=ray_port)
+        self.ray_dashboard_url = self._start_engine(ray_port)
         self._say("starting the actors")
         launch.create_core(config)
         if health_port is not None:
@@ -233,6 +234,7 @@ class Desk:
                 *("--headlines", settings.headlines),
                 *("--key", EXCHANGE_KEY, "--secret", EXCHANGE_SECRET),
                 *pace,
+                *self._exchange_flags(),
             ],
             log=self._home / "logs" / "exchange.log",
             reads_output=True,
@@ -256,9 +258,17 @@ class Desk:
             start_at=self.replay_state().now,
         )
 
+    def _exchange_flags(self) -> tuple[str, ...]:
+        """Further options of the exchange; a test switches its faults on."""
+        return ()
+
     def _reach(self, port: int) -> int:
         """The port by which the desk reaches its exchange; a benchmark listens in here."""
         return port
+
+    def _start_engine(self, dashboard_port: int | None) -> str | None:
+        """Start Ray, and give its dashboard's address; a test starts a cluster here."""
+        return launch.start_ray(dashboard_port=dashboard_port)
 
     def _config(
         self,
@@ -285,6 +295,7 @@ class Desk:
             key_id=key[0],
             secret_key=key[1],
             request_deadline_s=self._settings.request_deadline_s,
+            store_deadline_s=self._settings.store_deadline_s,
             symbols=symbols,
             start_at=start_at,
             wants_minutes="1Min" in self._timeframes,
@@ -367,6 +378,7 @@ class Desk:
             exchange_url=self._exchange_url,
             dashboard_url=self.dashboard_url,
             health_url=self.health_url,
+            ray_address=launch.ray_address(),
             pid=os.getpid(),
             started_at=datetime.now(UTC),
         )

@@ -48,3 +48,4 @@ class DeskConfig:
     log_folder: str | None = None
     halt_file: str | None = None
     desk_epoch: int | None = None
+    store_deadline_s: float = 5.0

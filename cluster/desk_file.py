@@ -28,6 +28,7 @@ class DeskFile:
     pid: int
     started_at: datetime
     health_url: str | None = None
+    ray_address: str | None = None
 
     @classmethod
     def read(cls, home: Path) -> DeskFile | None:

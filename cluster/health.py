@@ -16,7 +16,7 @@ from actors.measures import Measures, StreamLife
 from actors.reconciler import reconciled
 from cluster.launch import CORE, SUPERVISOR
 from cluster.probes import Reading
-from cluster.supervisor import SupervisorStatus
+from cluster.supervision import CrashLoop, SupervisorStatus
 from greenlight.domain.audit import DecisionKind
 from greenlight.domain.gate import ReadinessPolicy
 from greenlight.domain.health import Component, ComponentState, judge_answer, judge_stream
@@ -172,9 +172,20 @@ def _actors(reading: Reading[SupervisorStatus]) -> list[Component]:
     if isinstance(status, Unavailable):
         return [judge_answer(n, _since(None, reading), limit_s=HEARD_WITHIN_S) for n in CORE]
     return [
-        judge_answer(name, _since(status.heard_s.get(name), reading), limit_s=HEARD_WITHIN_S)
+        judge_answer(
+            name,
+            _since(status.heard_s.get(name), reading),
+            limit_s=HEARD_WITHIN_S,
+            problem=_in_words(status.loops.get(name)),
+        )
         for name in status.desired or CORE
     ]
+
+
+def _in_words(loop: CrashLoop | None) -> str | None:
+    if loop is None:
+        return None
+    return f"crashed {loop.short_lives} times in a row; next start in {loop.wait_s:.0f} s"
 
 
 def _stream(reading: Reading[StreamLife]) -> Component:

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from actors.measures import BOUNDS_S, Latencies, Measures
 from cluster.health import Readings, StoreFacts, components
-from cluster.supervisor import SupervisorStatus
+from cluster.supervision import SupervisorStatus
 from greenlight.domain.health import ComponentState
 from greenlight.domain.market import Unavailable
 

@@ -10,7 +10,8 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from cluster import wiring
 from cluster.desk_config import NAMESPACE, DeskConfig
 from cluster.fast_lane import LineAddress, LineServer
 from cluster.json_log import log_as_json, secrets_of
+from cluster.processes import StartError
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ SUPERVISOR: Final = "supervisor"
 FENCED_EXIT: Final = 75
 """Exit status of a process that another one has replaced (EX_TEMPFAIL)."""
 _LAST_WORDS_S: Final = 0.2
+_ADMIT_S: Final = 1.0
 _OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
 
 
@@ -38,6 +41,7 @@ class Host:
 
     def __init__(self, name: str, build: Callable[..., Any], args: tuple[Any, ...]) -> None:
         config: DeskConfig = args[0]
+        time.sleep(_wait_s(name))
         folder = None if config.log_folder is None else Path(config.log_folder)
         log_as_json(process=name, secrets=secrets_of(config), folder=folder)
         self._plain = build(*args)
@@ -69,6 +73,18 @@ class Host:
     def pid(self) -> int:
         """Process id, for `greenlight status` and the kill tests."""
         return os.getpid()
+
+
+def _wait_s(name: str) -> float:
+    """How long the supervisor holds this process back; not at all where it does not answer."""
+    if name == SUPERVISOR:
+        return 0.0
+    try:
+        supervisor = ray.get_actor(SUPERVISOR, namespace=NAMESPACE)
+        wait_s: Any = ray.get(supervisor.call.remote("admit", name), timeout=_ADMIT_S)
+        return float(wait_s)
+    except (ValueError, RayError):
+        return 0.0
 
 
 def create(
@@ -110,21 +126,28 @@ def create_monitor(config: DeskConfig, symbol: str) -> None:
 
 def create_core(config: DeskConfig) -> None:
     """Start the actors that are always there; each is up when this returns."""
+    names = (*CORE, SUPERVISOR)
+    for name in names:
+        create_core_actor(config, name)
+    handles = [ray.get_actor(name, namespace=NAMESPACE) for name in names]
+    ray.get([handle.call.remote("ping") for handle in handles])
+
+
+def create_core_actor(config: DeskConfig, name: str) -> None:
+    """Start one of the actors that are always there, or find it."""
     from actors import market_data, nightly, recorder, risk_gate, strategist
     from cluster import supervisor
 
-    plan: list[tuple[str, Mapping[str, Any], Callable[..., Any]]] = [
-        ("Recorder", recorder.OPTIONS, wiring.build_recorder),
-        ("Nightly", nightly.OPTIONS, wiring.build_nightly),
-        ("RiskGate", risk_gate.OPTIONS, wiring.build_gate),
-        ("Strategist", strategist.OPTIONS, wiring.build_strategist),
-        ("MarketDataHub", market_data.OPTIONS, wiring.build_market_data),
-        ("Supervisor", supervisor.OPTIONS, supervisor.build_supervisor),
-    ]
-    for class_name, options, build in plan:
-        create(class_name, options["name"], options, build, config)
-    handles = [ray.get_actor(options["name"], namespace=NAMESPACE) for _, options, _ in plan]
-    ray.get([handle.call.remote("ping") for handle in handles])
+    plan: dict[str, tuple[str, Mapping[str, Any], Callable[..., Any]]] = {
+        "recorder": ("Recorder", recorder.OPTIONS, wiring.build_recorder),
+        "nightly": ("Nightly", nightly.OPTIONS, wiring.build_nightly),
+        "risk-gate": ("RiskGate", risk_gate.OPTIONS, wiring.build_gate),
+        "strategist": ("Strategist", strategist.OPTIONS, wiring.build_strategist),
+        "market-data": ("MarketDataHub", market_data.OPTIONS, wiring.build_market_data),
+        SUPERVISOR: ("Supervisor", supervisor.OPTIONS, supervisor.build_supervisor),
+    }
+    class_name, options, build = plan[name]
+    create(class_name, name, options, build, config)
 
 
 def start_ray(*, dashboard_port: int | None) -> str | None:
@@ -154,6 +177,33 @@ def start_ray(*, dashboard_port: int | None) -> str | None:
     )
     url = context.dashboard_url
     return f"http://{url}" if url else None
+
+
+def ray_address() -> str:
+    """Where another process of this machine's user joins the node; see `joined_ray`."""
+    address: str = ray.get_runtime_context().gcs_address
+    return address
+
+
+@contextlib.contextmanager
+def joined_ray(address: str) -> Iterator[None]:
+    """Join the node of a running desk, to look at its actors.
+
+    Raises
+    ------
+    StartError
+        There is no such node any more.
+    """
+    try:
+        ray.init(
+            address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise StartError(f"Ray does not answer at {address}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def _cores() -> int:

@@ -42,7 +42,7 @@ class ActorAway(Exception):
     """An actor did not come back in time."""
 
 
-_AWAY: Final = (
+AWAY: Final = (
     ActorAway,
     RayActorError,
     ActorDiedError,
@@ -102,7 +102,7 @@ class RemoteActor:
                     number = self.start(method, *args, **kwargs)
                 assert self._line is not None
                 is_value, value = self._line.receive(number, CALL_TIMEOUT_S)
-            except _AWAY as error:
+            except AWAY as error:
                 problem = error
             else:
                 if is_value:
@@ -118,7 +118,7 @@ class RemoteActor:
 
     def tell(self, method: str, *args: Any) -> None:
         """Call and do not wait; while the actor is away the call is lost."""
-        with suppress(*_AWAY):
+        with suppress(*AWAY):
             self._find().call.remote(method, *args)
 
     def _find(self) -> Any:
@@ -194,7 +194,7 @@ class RemoteRecorder:
             )
             return result
         number = None
-        with suppress(*_AWAY):
+        with suppress(*AWAY):
             number = self._actor.start("record", batches, oldest_kept=oldest_kept, flush=False)
         self._sent = number, batches, oldest_kept
         return before
@@ -227,13 +227,23 @@ class RemoteNightly:
     def __init__(self, actor: RemoteActor, *, is_lockstep: bool) -> None:
         self._actor = actor
         self._is_lockstep = is_lockstep
+        self._begun: tuple[int | None, datetime] | None = None
 
     def close_session(self, now: datetime) -> None:
         """See `NightlyLink.close_session`."""
-        if self._is_lockstep:
-            self._actor.call("close_session", now)
-        else:
+        if not self._is_lockstep:
             self._actor.tell("close_session", now)
+            return
+        number = None
+        with suppress(*AWAY):
+            number = self._actor.start("close_session", now)
+        self._begun = number, now
+
+    def finish(self) -> None:
+        """See `NightlyLink.finish`."""
+        if self._begun is not None:
+            (number, now), self._begun = self._begun, None
+            self._actor.finish(number, "close_session", now)
 
 
 class RemoteMonitors:
@@ -273,7 +283,7 @@ class RemoteMonitors:
         for symbol, quote in quotes:
             try:
                 number = self._of(symbol).start("on_quote", quote, now)
-            except _AWAY:
+            except AWAY:
                 number = None
             started.append((symbol, quote, number))
         return {

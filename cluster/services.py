@@ -79,8 +79,12 @@ class PostgresService:
     is_adopted: bool
 
     def stop(self) -> None:
-        """Stop it fast but cleanly: open transactions end, the log is flushed."""
-        _end(self.pid, signal.SIGINT, lambda: _postmaster_pid(self.data) == self.pid)
+        """Stop it fast but cleanly: open transactions end, the log is flushed.
+
+        One that was started on the folder since, in its place, is stopped too.
+        """
+        pid = _postmaster_pid(self.data) or self.pid
+        _end(pid, signal.SIGINT, lambda: _postmaster_pid(self.data) == pid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +97,9 @@ class RedisService:
     is_adopted: bool
 
     def stop(self) -> None:
-        """Stop it; it keeps nothing."""
-        _end(self.pid, signal.SIGTERM, lambda: _redis_pid(self.socket_path) == self.pid)
+        """Stop it, or the one that was started in its place; it keeps nothing."""
+        pid = _redis_pid(self.socket_path) or self.pid
+        _end(pid, signal.SIGTERM, lambda: _redis_pid(self.socket_path) == pid)
 
 
 # -- PostgreSQL
@@ -129,13 +134,28 @@ def start_postgres(home: Path) -> PostgresService:
         if not (data / "PG_VERSION").exists():
             _make_cluster(binaries, root, data, owner)
         sockets = _socket_folder(root, f".s.PGSQL.{_PORT}", owner)
-        url = f"postgresql://postgres@/{{}}?host={quote(str(sockets), safe='')}&port={_PORT}"
+        url = _postgres_url(sockets)
         pid = _adopted_postmaster(data, url.format("postgres"), root / "log")
         is_adopted = pid is not None
         if pid is None:
             pid = _launch_postgres(binaries, root, data, sockets, owner, url.format("postgres"))
         _make_database(url.format("postgres"))
     return PostgresService(url=url.format(DATABASE), pid=pid, data=data, is_adopted=is_adopted)
+
+
+def running_postgres(home: Path) -> PostgresService | None:
+    """The PostgreSQL that runs in a home folder; nothing is started."""
+    root = home.expanduser().resolve() / "postgres"
+    pid = _postmaster_pid(root / "data")
+    if pid is None:
+        return None
+    owner = _postgres_owner(root, _postgres_binaries())
+    url = _postgres_url(_socket_folder(root, f".s.PGSQL.{_PORT}", owner)).format(DATABASE)
+    return PostgresService(url=url, pid=pid, data=root / "data", is_adopted=True)
+
+
+def _postgres_url(sockets: Path) -> str:
+    return f"postgresql://postgres@/{{}}?host={quote(str(sockets), safe='')}&port={_PORT}"
 
 
 def _postgres_binaries() -> Path:
@@ -349,6 +369,20 @@ def start_redis(
                 return Unavailable(reason=f"{binary} did not come up: {_tail(root / 'log')}")
             time.sleep(0.02)
     return RedisService(url=url, pid=pid, socket_path=path, is_adopted=False)
+
+
+def running_redis(home: Path) -> RedisService | None:
+    """The Redis that runs in a home folder; nothing is started."""
+    root = home.expanduser().resolve() / "redis"
+    if not root.exists():
+        return None
+    path = _socket_folder(root, "redis.sock", None) / "redis.sock"
+    pid = _redis_pid(path)
+    if pid is None:
+        return None
+    return RedisService(
+        url=f"unix://{quote(str(path))}", pid=pid, socket_path=path, is_adopted=True
+    )
 
 
 def redis_binary() -> Path | None:

@@ -25,6 +25,7 @@ from greenlight.adapters.timescale import TimescaleStore
 from greenlight.ports import BrokerUnavailable, SentimentModel, Sleep, StoreUnavailable
 
 if TYPE_CHECKING:
+    from actors.links import MonitorsLink
     from actors.market_data import MarketDataHub
     from actors.nightly import Nightly
     from actors.position_monitor import PositionMonitor
@@ -72,7 +73,12 @@ def insist(make: Callable[[], T], sleep: Sleep = time.sleep) -> T:
 
 def build_store(config: DeskConfig) -> TimescaleStore:
     """The store of this process."""
-    return insist(lambda: TimescaleStore(config.database_url))
+    deadline_s = config.store_deadline_s
+    return insist(
+        lambda: TimescaleStore(
+            config.database_url, connect_timeout_s=deadline_s, deadline_s=deadline_s
+        )
+    )
 
 
 def build_broker(config: DeskConfig, questions_a_minute: float | None = None) -> AlpacaBroker:
@@ -271,6 +277,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
     from actors.position_monitor import monitor_name
     from actors.reconciler import Reconciler
     from cluster.launch import create_monitor
+    from cluster.patient_monitors import PatientMonitors, RayLine
     from cluster.remote_ports import (
         RemoteActor,
         RemoteGate,
@@ -288,6 +295,15 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
     clock: Any = EventClock(_last_instant(config)) if config.is_replay else SystemClock()
     store = build_store(config)
     symbols = _universe(config, store)
+
+    def create(symbol: str) -> None:
+        create_monitor(config, symbol)
+
+    monitors: MonitorsLink = RemoteMonitors(monitor_name, create)
+    if not is_lockstep:
+        monitors = PatientMonitors(
+            lambda symbol: RayLine(monitor_name(symbol), lambda: create(symbol)), create, monitors
+        )
     return MarketDataHub(
         store=store,
         broker=broker,
@@ -304,7 +320,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         ),
         strategist=RemoteStrategist(RemoteActor("strategist")),
         gate=RemoteGate(RemoteActor("risk-gate")),
-        monitors=RemoteMonitors(monitor_name, lambda symbol: create_monitor(config, symbol)),
+        monitors=monitors,
         recorder=RemoteRecorder(RemoteActor("recorder")),
         nightly=RemoteNightly(RemoteActor("nightly"), is_lockstep=is_lockstep),
         notifier=ConsoleNotifier(),

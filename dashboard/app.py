@@ -24,12 +24,15 @@ from greenlight.settings import load_settings
 
 REFRESH_S: Final = 2
 _STORE_TIMEOUT_S: Final = 1.0
+_STATEMENT_S: Final = 5.0
 
 
 def connect(addresses: Addresses) -> tuple[Store, Cache]:
     """The desk's store and cache; neither waits long for an answer."""
     url = addresses.cache_url
-    store = TimescaleStore(addresses.database_url, connect_timeout_s=_STORE_TIMEOUT_S)
+    store = TimescaleStore(
+        addresses.database_url, connect_timeout_s=_STORE_TIMEOUT_S, deadline_s=_STATEMENT_S
+    )
     return store, NoCache() if url is None else RedisCache(url)
 
 

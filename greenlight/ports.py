@@ -22,6 +22,7 @@ from greenlight.domain.audit import (
 )
 from greenlight.domain.cash import CashActivity, CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
+from greenlight.domain.drills import Drill
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Split, SymbolChange, Tick, Unavailable
 from greenlight.domain.orders import (
@@ -511,6 +512,15 @@ class Store(Protocol):
         self, start: datetime, end: datetime
     ) -> list[tuple[datetime, dict[str, object]]]:
         """Stored evaluations in [start, end), oldest first."""
+        ...
+
+    # -- drills
+    def record_drill(self, drill: Drill) -> bool:
+        """Store a drill; one of the same kind and instant is left as it was."""
+        ...
+
+    def drills(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Drill]:
+        """Drills oldest first (the last `limit` of them)."""
         ...
 
     # -- volatility

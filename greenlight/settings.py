@@ -300,6 +300,12 @@ class Settings(BaseSettings):
     request_deadline_s: float = Field(
         default=5, gt=0, le=60, description="Longest wait for the broker; alpaca-py has none."
     )
+    store_deadline_s: float = Field(
+        default=5,
+        ge=1,
+        le=60,
+        description="Longest wait for one statement of the desk's in the store (ours).",
+    )
 
     # -- ports, all on loopback; 0 is any free one
     dashboard_port: int = Field(default=8501, ge=0, le=65535, description="Streamlit.")

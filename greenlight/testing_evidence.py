@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from typing import TypeVar
 
 from greenlight.domain import ledger
+from greenlight.domain.drills import Drill, DrillKind
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.trials import Trial
@@ -41,6 +42,7 @@ class FakeEvidence:
         self._forecasts: dict[tuple[str, datetime], VolatilityForecast | FailedForecast] = {}
         self._scores: dict[tuple[date, str, str], VolatilityScore] = {}
         self._trials: dict[str, Trial] = {}
+        self._drills: dict[tuple[datetime, DrillKind], Drill] = {}
         self.quotes: list[Quote] = []
         self.ticks: list[Tick] = []
 
@@ -140,6 +142,19 @@ class FakeEvidence:
         with self._turn():
             found = sorted((at, text) for at, text in self._evaluations.items())
             return [(at, json.loads(text)) for at, text in found if start <= at < end]
+
+    # -- drills
+
+    def record_drill(self, drill: Drill) -> bool:
+        """Keep a drill; False where one of the same kind and instant is there already."""
+        with self._turn():
+            return self._drills.setdefault((drill.at, drill.kind), drill) is drill
+
+    def drills(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Drill]:
+        """Drills oldest first, the last `limit` of them."""
+        with self._turn():
+            found = [drill for _, drill in sorted(self._drills.items(), key=lambda item: item[0])]
+            return last_of((d for d in found if start is None or d.at >= start), limit)
 
     # -- volatility
 

@@ -11,7 +11,7 @@ from actors.measures import BOUNDS_S, Latencies, Measures, StreamLife
 from cluster.health import Readings, StoreFacts
 from cluster.launch import CORE
 from cluster.probes import Reading
-from cluster.supervisor import SupervisorStatus
+from cluster.supervision import SupervisorStatus
 from greenlight.domain.market import Unavailable
 from greenlight.ports import BrokerAccount, Halt, Tally
 
@@ -32,6 +32,7 @@ STATUS = SupervisorStatus(
     desired=(*CORE, MONITOR),
     heard_s=dict.fromkeys((*CORE, MONITOR), 1.0),
     replaced={"recorder": 2},
+    loops={},
 )
 FACTS = StoreFacts(
     now=NOW,

@@ -195,6 +195,9 @@ class LocalNightly:
     def close_session(self, now: datetime) -> None:
         self.closed.append(now)
 
+    def finish(self) -> None:
+        return None
+
 
 class Rig:
     """A hub in lockstep with everything around it."""

@@ -155,7 +155,9 @@ def build(options: argparse.Namespace) -> tuple[Any, Replay]:
     )
     per_minute = options.rate_limit
     if per_minute is None:
-        per_minute = 0 if options.lockstep else _REQUESTS_PER_MINUTE
+        # A minute of the market: a desk at ten times the speed asks ten times as often.
+        pace = max(1.0, options.speed or 1.0)
+        per_minute = 0 if options.lockstep else round(_REQUESTS_PER_MINUTE * pace)
     return build_app(venue, control, per_minute=per_minute, abort=_abort), replay
 
 

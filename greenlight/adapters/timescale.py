@@ -81,6 +81,8 @@ class TimescaleStore(EvidenceTables):
         Most connections at once.
     connect_timeout_s : float
         Seconds to wait for the server, or for a free connection.
+    deadline_s : float
+        Seconds that one statement may take; a bulk load has a minute.
     """
 
     # -- life

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
 from greenlight.adapters import timescale_bulk as bulk
 from greenlight.adapters import timescale_rows as rows
 from greenlight.adapters import timescale_schema as schema
-from greenlight.adapters.timescale_pool import Connection, ConnectionPool
+from greenlight.adapters.timescale_pool import BULK_S, Connection, ConnectionPool
 from greenlight.domain import ledger
+from greenlight.domain.drills import Drill
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.trials import Trial
@@ -28,20 +29,35 @@ from greenlight.ports import (
     StrategyState,
 )
 
+_BULK_ROWS: Final = 5000
+"""A call with more rows is a bulk load, which may take longer."""
+
 
 class EvidenceTables:
     """The connections, and the tables that no order depends on."""
 
-    def __init__(self, url: str, *, pool_max: int = 4, connect_timeout_s: float = 5) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_max: int = 4,
+        connect_timeout_s: float = 5,
+        deadline_s: float = BULK_S,
+    ) -> None:
         self._queries = schema.named_queries("queries.sql")
         self._pool = ConnectionPool(
-            url, size=pool_max, timeout_s=connect_timeout_s, on_first=schema.check_version
+            url,
+            size=pool_max,
+            timeout_s=connect_timeout_s,
+            deadline_s=deadline_s,
+            on_first=schema.check_version,
         )
         # Evidence that can be made again: a round trip less for each write, and no disk.
         self._evidence_pool = ConnectionPool(
             url,
             size=1,
             timeout_s=connect_timeout_s,
+            deadline_s=deadline_s,
             on_first=schema.check_version,
             is_durable=False,
         )
@@ -75,19 +91,20 @@ class EvidenceTables:
             for b in bars
         )
         if bars:
-            self._copy_new(bulk.BARS, values, is_durable=False)
+            is_bulk = len(bars) > _BULK_ROWS
+            self._copy_new(bulk.BARS, values, is_durable=False, is_bulk=is_bulk)
 
     def write_quotes(self, quotes: Sequence[Quote]) -> None:
         """Bulk append into the ticks table."""
         values = ((q.symbol, q.at, q.bid, q.ask, q.bid_size, q.ask_size) for q in quotes)
         if quotes:
-            self._copy(bulk.QUOTES, values)
+            self._copy(bulk.QUOTES, values, is_bulk=len(quotes) > _BULK_ROWS)
 
     def write_ticks(self, ticks: Sequence[Tick]) -> None:
         """Bulk append into the ticks table."""
         values = ((t.symbol, t.at, t.price, t.size) for t in ticks)
         if ticks:
-            self._copy(bulk.TICKS, values)
+            self._copy(bulk.TICKS, values, is_bulk=len(ticks) > _BULK_ROWS)
 
     def write_equity(self, marks: Sequence[EquityMark]) -> None:
         """Bulk; a repeated instant and source is left as it was."""
@@ -152,6 +169,17 @@ class EvidenceTables:
         found = self._read("evaluations", start=start, end=end)
         return [(rows.utc(row[0]), row[1]) for row in found]
 
+    # -- drills
+
+    def record_drill(self, drill: Drill) -> bool:
+        """Store a drill; False where one of the same kind and instant is there already."""
+        with self._pool.borrow() as connection:
+            return self._run(connection, "insert_drill", rows.drill_values(drill)).rowcount == 1
+
+    def drills(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Drill]:
+        """Drills oldest first, the last `limit` of them."""
+        return [rows.drill_of(row) for row in self._read("drills", start=start, limit=limit)]
+
     # -- volatility
 
     def write_forecasts(self, made: Sequence[VolatilityForecast | FailedForecast]) -> None:
@@ -212,19 +240,28 @@ class EvidenceTables:
                 cursor.executemany(self._queries[query], values)
 
     @contextmanager
-    def _transaction(self, *, is_durable: bool = True) -> Iterator[Connection]:
+    def _transaction(
+        self, *, is_durable: bool = True, is_bulk: bool = False
+    ) -> Iterator[Connection]:
         pool = self._pool if is_durable else self._evidence_pool
-        with pool.borrow() as connection, connection.transaction():
+        with pool.borrow(is_bulk=is_bulk) as connection, connection.transaction():
             yield connection
 
     # -- bulk
 
-    def _copy(self, table: bulk.BulkTable, values: Iterable[rows.Row]) -> None:
-        with self._evidence_pool.borrow() as connection:
+    def _copy(
+        self, table: bulk.BulkTable, values: Iterable[rows.Row], *, is_bulk: bool = False
+    ) -> None:
+        with self._evidence_pool.borrow(is_bulk=is_bulk) as connection:
             bulk.copy_rows(connection, table, values)
 
     def _copy_new(
-        self, table: bulk.BulkTable, values: Iterable[rows.Row], *, is_durable: bool
+        self,
+        table: bulk.BulkTable,
+        values: Iterable[rows.Row],
+        *,
+        is_durable: bool,
+        is_bulk: bool = False,
     ) -> None:
-        with self._transaction(is_durable=is_durable) as connection:
+        with self._transaction(is_durable=is_durable, is_bulk=is_bulk) as connection:
             bulk.copy_new_rows(connection, table, values)

@@ -3,7 +3,9 @@
 Before it stands the URL; after it `timescale.py`, which borrows a connection
 for each call. A server that is away answers at once (the refusal is passed
 on), and the first call after its return works: there is no back-off to wait
-out and no thread of its own, so a position monitor stays small.
+out and no thread of its own, so a position monitor stays small. A server that
+hangs (stopped, its machine suspended, its network lost) is found out by the
+client's own deadline: the server's time-outs need a server that runs.
 """
 
 from __future__ import annotations
@@ -12,20 +14,23 @@ import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 
+from greenlight.adapters.timescale_schema import Connection as Connection
 from greenlight.adapters.timescale_schema import connect
 from greenlight.ports import StoreUnavailable
 
-Connection = psycopg.Connection[tuple[Any, ...]]
-
-# A holder that stops (SIGSTOP, a lost network) must not hold its locks for ever.
+BULK_S: Final = 60.0
+"""Longest wait for a statement of a bulk load."""
+# A holder that stops (SIGSTOP, a lost network) must not hold its locks for ever. The
+# server's own word tells more than silence, so its limits lie below the client's.
 _LIMITS: Final = """
 SET idle_in_transaction_session_timeout TO '10s';
-SET lock_timeout TO '5s';
-SET statement_timeout TO '60s'"""
+SET lock_timeout TO {lock_ms};
+SET statement_timeout TO {statement_ms}"""
+_LOCK_SHARE, _STATEMENT_SHARE = 0.8, 0.9
 
 
 class ConnectionPool:
@@ -39,6 +44,8 @@ class ConnectionPool:
         Most connections at once.
     timeout_s : float
         Seconds to wait for a free connection, and for the server to accept one.
+    deadline_s : float
+        Seconds that one statement may take.
     on_first : Callable
         Called with the first connection; what it raises ends the borrowing.
     is_durable : bool
@@ -52,12 +59,14 @@ class ConnectionPool:
         *,
         size: int,
         timeout_s: float,
+        deadline_s: float,
         on_first: Callable[[Connection], None],
         is_durable: bool = True,
     ) -> None:
         self._url = url
         self._is_durable = is_durable
         self._timeout_s = timeout_s
+        self._deadline_s = deadline_s
         self._on_first = on_first
         self._is_checked = False
         self._is_closed = False
@@ -66,14 +75,19 @@ class ConnectionPool:
         self._idle: list[Connection] = []
 
     @contextmanager
-    def borrow(self) -> Iterator[Connection]:
+    def borrow(self, *, is_bulk: bool = False) -> Iterator[Connection]:
         """A connection, outside of any transaction, for the length of the block.
+
+        Parameters
+        ----------
+        is_bulk : bool
+            A statement may take `BULK_S`.
 
         Raises
         ------
         StoreUnavailable
-            No connection could be had, or it broke, or a lock was not given in
-            time. What the block did in an open transaction is undone; a commit
+            No connection could be had, or it broke, or an answer or a lock was not
+            given in time. What the block did in an open transaction is undone; a commit
             that was under way may or may not have happened, which repeating
             the (idempotent) call settles.
         """
@@ -82,7 +96,11 @@ class ConnectionPool:
         try:
             connection = self._take()
             try:
+                if is_bulk:
+                    self._limit(connection, max(BULK_S, self._deadline_s))
                 yield connection
+                if is_bulk:
+                    self._limit(connection, self._deadline_s)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 raise StoreUnavailable(f"the store does not answer: {error}") from error
             finally:
@@ -111,9 +129,9 @@ class ConnectionPool:
             connection.close()
 
     def _open(self) -> Connection:
-        connection = connect(self._url, self._timeout_s)
+        connection = connect(self._url, self._timeout_s, self._deadline_s)
         try:
-            connection.execute(_LIMITS)
+            self._limit(connection, self._deadline_s)
             if not self._is_durable:
                 connection.execute("SET synchronous_commit TO off")
             if not self._is_checked:
@@ -127,9 +145,19 @@ class ConnectionPool:
             raise
         return connection
 
+    def _limit(self, connection: Connection, deadline_s: float) -> None:
+        connection.deadline_s = deadline_s
+        connection.execute(
+            _LIMITS.format(
+                lock_ms=round(1e3 * _LOCK_SHARE * deadline_s),
+                statement_ms=round(1e3 * _STATEMENT_SHARE * deadline_s),
+            )
+        )
+
     def _give(self, connection: Connection) -> None:
         status = connection.info.transaction_status
-        if connection.closed or status is not psycopg.pq.TransactionStatus.IDLE:
+        is_idle = status is psycopg.pq.TransactionStatus.IDLE
+        if connection.closed or not is_idle or connection.deadline_s != self._deadline_s:
             connection.close()
             return
         with self._lock:

@@ -16,6 +16,7 @@ from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind, Ver
 from greenlight.domain.cash import CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.costs import FillCost
+from greenlight.domain.drills import Drill, DrillKind
 from greenlight.domain.forecasts import (
     Distribution,
     FailedForecast,
@@ -24,7 +25,7 @@ from greenlight.domain.forecasts import (
     VolatilityForecast,
     VolatilityScore,
 )
-from greenlight.domain.market import Bar
+from greenlight.domain.market import Bar, Unavailable
 from greenlight.domain.orders import (
     Execution,
     OrderIntent,
@@ -331,6 +332,36 @@ def cash_movement_values(moved: CashMoved) -> dict[str, Any]:
         "symbol": moved.symbol,
         "description": moved.description,
         "booked_at": moved.booked_at,
+    }
+
+
+def drill_of(row: Row) -> Drill:
+    """A row of `drills`."""
+    return Drill(
+        kind=DrillKind(row[0]),
+        at=utc(row[1]),
+        account_kind=row[2],
+        recovered_s=Unavailable(row[6]) if row[3] is None else row[3],
+        bound_s=row[4],
+        naked_s=Unavailable(row[7]) if row[5] is None else row[5],
+        detail=row[8],
+    )
+
+
+def drill_values(drill: Drill) -> dict[str, Any]:
+    """Parameters of `insert_drill`."""
+    recovered_s, naked_s = drill.recovered_s, drill.naked_s
+    is_lost, is_untold = isinstance(recovered_s, Unavailable), isinstance(naked_s, Unavailable)
+    return {
+        "kind": drill.kind.value,
+        "at": drill.at,
+        "account_kind": drill.account_kind,
+        "recovered_s": None if is_lost else recovered_s,
+        "bound_s": drill.bound_s,
+        "naked_s": None if is_untold else naked_s,
+        "not_recovered": recovered_s.reason if isinstance(recovered_s, Unavailable) else None,
+        "not_told": naked_s.reason if isinstance(naked_s, Unavailable) else None,
+        "detail": drill.detail,
     }
 
 

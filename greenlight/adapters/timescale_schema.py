@@ -12,12 +12,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import Any, Final
 
 import psycopg
+from psycopg.abc import RV, PQGen
 
 from greenlight.ports import SchemaError, StoreUnavailable
 
@@ -32,6 +34,9 @@ HYPERTABLES: Final = ("bars", "equity", "heartbeats", "ticks")
 _LOCK_KEY: Final = 0x677265656E  # "green": one migration at a time on a database
 _MIGRATION: Final = re.compile(r"(\d{4})_(\w+)\.sql")
 _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+_INTERVAL_S: Final = 0.1
+"""Between two looks at signals, as psycopg has it."""
 
 _RECORD: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -97,8 +102,46 @@ def latest_version() -> int:
     return migrations()[-1].version
 
 
-def connect(url: str, timeout_s: float) -> psycopg.Connection[tuple[Any, ...]]:
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that gives up on a server which hangs.
+
+    `deadline_s` is the longest wait for one statement, in seconds; None waits for ever.
+    """
+
+    deadline_s: float | None = None
+
+    def wait(
+        self, gen: PQGen[RV], interval: float = _INTERVAL_S, timeout: float | None = None
+    ) -> RV:
+        """See `psycopg.Connection.wait`.
+
+        Raises
+        ------
+        psycopg.OperationalError
+            No answer within `deadline_s`; the connection is closed.
+        """
+        began_s = time.monotonic()
+        try:
+            return super().wait(gen, interval, self.deadline_s if timeout is None else timeout)
+        except psycopg.OperationalError as error:
+            if timeout is not None or not self._is_late(began_s):
+                raise
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer within {self.deadline_s:g} s") from error
+
+    def _is_late(self, began_s: float) -> bool:
+        return self.deadline_s is not None and time.monotonic() - began_s >= self.deadline_s
+
+
+def connect(url: str, timeout_s: float, deadline_s: float | None = None) -> Connection:
     """A connection in autocommit mode whose times are UTC.
+
+    Parameters
+    ----------
+    timeout_s : float
+        Seconds to wait for the server to accept it; at least 2.
+    deadline_s : float | None
+        Of each statement; None where a migration may take its time.
 
     Raises
     ------
@@ -106,9 +149,12 @@ def connect(url: str, timeout_s: float) -> psycopg.Connection[tuple[Any, ...]]:
         Nothing answered within `timeout_s`.
     """
     try:
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=max(1, round(timeout_s)))
+        connection = Connection.connect(
+            url, autocommit=True, connect_timeout=max(2, round(timeout_s))
+        )
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"the store does not answer: {error}") from error
+    connection.deadline_s = deadline_s
     try:
         connection.execute("SET timezone TO 'UTC'")
     except psycopg.OperationalError as error:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -391,6 +392,31 @@ def test_store_when_every_connection_is_taken_then_unavailable_in_time(database:
         store.latest_run()
 
 
+def test_store_when_a_statement_takes_too_long_then_unavailable_but_a_bulk_load_may(
+    database: str,
+) -> None:
+    store = TimescaleStore(database, deadline_s=1)
+    store.take_epoch("desk")
+    many = [bar(number) for number in range(5001)]
+    with psycopg.connect(database) as blocker, ThreadPoolExecutor(1) as pool:
+        blocker.execute("LOCK TABLE bars IN ACCESS EXCLUSIVE MODE")
+        begun = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="timeout"):
+            store.write_bars([bar()])
+        assert time.monotonic() - begun < 1
+        loading = pool.submit(store.write_bars, many)
+        time.sleep(1.5)
+        blocker.rollback()
+        loading.result(10)
+    assert len(store.bars("AAPL", "1Min", T0, minute(5001))) == 5001
+    # The connection is held to the deadline again.
+    with psycopg.connect(database) as blocker:
+        blocker.execute("LOCK TABLE bars IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StoreUnavailable, match="timeout"):
+            store.write_bars([bar()])
+    store.close()
+
+
 @pytest.fixture
 def own_home(tmp_path: Path) -> Iterator[Path]:
     """A home folder whose server a test may stop and start."""
@@ -420,6 +446,32 @@ def test_store_when_the_server_is_down_then_unavailable_and_back_at_once(own_hom
     position = store.position("AAPL")
     assert position is not None
     assert position.qty == 10
+    assert store.record_decision(decision("d2"))
+    store.close()
+
+
+def test_store_when_the_server_hangs_then_unavailable_within_the_deadline(own_home: Path) -> None:
+    service = start_postgres(own_home)
+    migrate(service.url)
+    store = TimescaleStore(service.url, connect_timeout_s=2, deadline_s=1)
+    open_position(store)
+    first = psutil.Process(service.pid)
+    family = [first, *first.children(recursive=True)]
+    for process in family:
+        process.suspend()
+    try:
+        # The first call finds an open connection, the second must open one.
+        for call, limit_s in ((store.open_positions, 1.5), (store.open_positions, 2.5)):
+            begun = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                call()
+            assert time.monotonic() - begun < limit_s
+        with pytest.raises(StoreUnavailable):
+            store.record_decision(decision("d2"))
+    finally:
+        for process in family:
+            process.resume()
+    assert [p.qty for p in store.open_positions()] == [10]
     assert store.record_decision(decision("d2"))
     store.close()
 

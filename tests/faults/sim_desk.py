@@ -88,6 +88,9 @@ class NoNightly:
     def close_session(self, now: datetime) -> None:
         return None
 
+    def finish(self) -> None:
+        return None
+
 
 class SimDesk:
     """All processes of one desk.

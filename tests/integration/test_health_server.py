@@ -12,7 +12,9 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.health import Readings
+from cluster.health_client import parts as parts_of
 from cluster.health_server import HealthServer
+from greenlight.domain.market import Unavailable
 from tests.health_cases import HEALTHY, readings, silent
 
 
@@ -76,6 +78,15 @@ def test_get_when_metrics_are_scraped_then_the_parser_reads_them() -> None:
     assert status == 200
     names = {family.name for family in text_string_to_metric_families(text)}
     assert {"greenlight_orders", "greenlight_tick_to_exit_seconds"} <= names
+
+
+def test_parts_when_asked_of_a_desk_then_its_own_words() -> None:
+    with serving(readings(broker=silent("BrokerUnavailable: 503"))) as url:
+        found = parts_of(url)
+    assert not isinstance(found, Unavailable)
+    assert [(p.name, p.state) for p in found if p.state != "up"] == [("broker", "down")]
+    assert isinstance(parts_of(url), Unavailable)
+    assert isinstance(parts_of(None), Unavailable)
 
 
 def test_get_when_another_path_then_404() -> None:

@@ -244,6 +244,17 @@ def test_start_redis_when_it_was_killed_then_it_starts_again(home: Path) -> None
     second.stop()
 
 
+def test_stop_when_another_was_started_in_its_place_then_that_one_is_stopped(home: Path) -> None:
+    cache, database = started_redis(home), start_postgres(home)
+    os.kill(cache.pid, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(cache.pid)], timeout=5)
+    database.stop()
+    later = [started_redis(home).pid, start_postgres(home).pid]
+    cache.stop()
+    database.stop()
+    assert [psutil.pid_exists(pid) for pid in later] == [False, False]
+
+
 def test_start_redis_when_there_is_none_then_unavailable_with_a_reason(home: Path) -> None:
     found = start_redis(home, lambda: None)
     assert isinstance(found, Unavailable)

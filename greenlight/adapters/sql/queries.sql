@@ -414,3 +414,22 @@ SELECT * FROM (
            start_day, end_day, figures
     FROM trials ORDER BY at DESC, trial_id DESC LIMIT %(limit)s
 ) AS newest ORDER BY at, trial_id;
+
+-- drills ----------------------------------------------------------------------
+
+-- name: insert_drill
+-- A drill; a repeated one is left as it was.
+INSERT INTO drills
+    (kind, at, account_kind, recovered_s, bound_s, naked_s, not_recovered, not_told, detail)
+VALUES (%(kind)s, %(at)s, %(account_kind)s, %(recovered_s)s, %(bound_s)s, %(naked_s)s,
+        %(not_recovered)s, %(not_told)s, %(detail)s)
+ON CONFLICT DO NOTHING;
+
+-- name: drills
+-- The last so many drills from an instant on, oldest first.
+SELECT * FROM (
+    SELECT kind, at, account_kind, recovered_s, bound_s, naked_s, not_recovered, not_told, detail
+    FROM drills
+    WHERE (%(start)s::timestamptz IS NULL OR at >= %(start)s)
+    ORDER BY at DESC, kind DESC LIMIT %(limit)s
+) AS latest ORDER BY at, kind;

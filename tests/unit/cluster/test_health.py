@@ -19,7 +19,7 @@ from cluster.health import (
 )
 from cluster.launch import CORE
 from cluster.probes import Reading
-from cluster.supervisor import SILENT_AFTER_S
+from cluster.supervision import SILENT_AFTER_S, CrashLoop
 from greenlight.domain.audit import Decision, DecisionKind, Verdict
 from greenlight.domain.health import Component, ComponentState, is_ready
 from greenlight.domain.market import Unavailable
@@ -87,6 +87,15 @@ def test_components_when_an_actor_was_heard_then_its_age_counts_the_answers_own(
     assert part("recorder", at_limit).state is ComponentState.UP
     assert part("recorder", beyond).state is ComponentState.DOWN
     assert HEARD_WITHIN_S > SILENT_AFTER_S
+
+
+def test_components_when_an_actor_crashes_again_and_again_then_down_with_its_wait() -> None:
+    loops = {"recorder": CrashLoop(short_lives=4, wait_s=1.7)}
+    seen = readings(supervisor=known(replace(STATUS, loops=loops)))
+    assert part("recorder", seen).state is ComponentState.DOWN
+    assert part("recorder", seen).reason == "crashed 4 times in a row; next start in 2 s"
+    assert part("risk-gate", seen).state is ComponentState.UP
+    assert is_live(seen)
 
 
 def test_is_live_when_the_supervisor_stands_still_then_only_up_to_the_limit() -> None:
