@@ -40,7 +40,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessDesk]:
     home = tmp_path_factory.mktemp("processes") / "home"
-    with process_desk(home, start="2008-01-14", end="2009-12-31", store_deadline_s=2) as found:
+    # On minute bars a position stands nearly always.
+    window = {"start": "2012-01-03", "end": "2012-12-31", "timeframe": "1Min"}
+    with process_desk(home, store_deadline_s=2, **window) as found:
         within(60, lambda: found.health("readyz") == 200, "ready")
         yield found
 
@@ -57,7 +59,9 @@ def test_cache_when_killed_then_trading_goes_on_and_the_display_comes_back(
         rig.redis().kill()
         within(15, lambda: rig.part("cache") == "degraded", "the cache is seen to be away")
         rig.go_on()
-        assert (rig.health("healthz"), rig.health("readyz")) == (200, 200)
+        assert rig.health("healthz") == 200
+        # A monitor that is just starting is not ready either.
+        within(10, lambda: rig.health("readyz") == 200, "ready without the cache")
         assert cache.quotes([held.symbol]) == {}
         rig.redis()
         recovery.injected()
