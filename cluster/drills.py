@@ -105,14 +105,21 @@ class NakedWatch:
     ----------
     period_s : float
         Wait between two looks, in seconds.
+
+    Attributes
+    ----------
+    longest_s : float
+        The longest time, in seconds, that a position was not wholly covered.
+    looks : int
+        How often the broker told.
     """
 
-    def __init__(self, broker: Broker, *, period_s: float) -> None:
+    def __init__(self, broker: Broker, *, period_s: float = _POLL_S) -> None:
         self._broker = broker
         self._period_s = period_s
         self._since: dict[str, float] = {}
-        self._longest_s = 0.0
-        self._looks = 0
+        self.longest_s = 0.0
+        self.looks = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="naked", daemon=True)
 
@@ -124,7 +131,7 @@ class NakedWatch:
         """The longest time, in seconds, that a position was not wholly covered."""
         self._stopping.set()
         self._thread.join()
-        return self._longest_s if self._looks else Unavailable("the broker did not tell")
+        return self.longest_s if self.looks else Unavailable("the broker did not tell")
 
     def look(self, now_s: float) -> None:
         """Look once; a broker that does not tell is asked again later."""
@@ -132,7 +139,7 @@ class NakedWatch:
             positions, orders = self._broker.positions(), self._broker.open_orders()
         except (BrokerUnavailable, BrokerRefused):
             return
-        self._looks += 1
+        self.looks += 1
         naked = set()
         for position in positions:
             sells = [o for o in orders if o.symbol == position.symbol and o.side is Side.SELL]
@@ -140,7 +147,7 @@ class NakedWatch:
                 naked.add(position.symbol)
         for symbol in naked:
             since_s = self._since.setdefault(symbol, now_s)
-            self._longest_s = max(self._longest_s, now_s - since_s)
+            self.longest_s = max(self.longest_s, now_s - since_s)
         for symbol in set(self._since) - naked:
             del self._since[symbol]
 

@@ -4,65 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import ray
 
-from actors.position_monitor import covered_qty
 from cluster.desk import Desk
 from cluster.desk_config import NAMESPACE
 from greenlight.adapters.alpaca_broker import AlpacaBroker
 from greenlight.adapters.timescale import TimescaleStore
 from greenlight.domain.audit import decisions_digest, fills_digest
-from greenlight.domain.orders import Side
-from greenlight.ports import BrokerUnavailable
 from greenlight.settings import load_settings
-
-
-@dataclass(slots=True)
-class NakedWatch:
-    """Asks the exchange, on the wall clock, how long a position lacks a stop."""
-
-    broker: AlpacaBroker
-    longest_s: float = 0.0
-    looks: int = 0
-    _since: dict[str, float] = field(default_factory=dict)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        assert self._thread is not None
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            try:
-                positions = self.broker.positions()
-                orders = self.broker.open_orders()
-            except BrokerUnavailable:
-                continue
-            now = time.monotonic()
-            self.looks += 1
-            naked = set()
-            for position in positions:
-                sells = [o for o in orders if o.symbol == position.symbol and o.side is Side.SELL]
-                if covered_qty(sells) < position.qty:
-                    naked.add(position.symbol)
-            for symbol in naked:
-                since = self._since.setdefault(symbol, now)
-                self.longest_s = max(self.longest_s, now - since)
-            for symbol in set(self._since) - naked:
-                del self._since[symbol]
 
 
 class RunningDesk:

@@ -23,13 +23,14 @@ from cluster import services
 from cluster.desk import Desk
 from cluster.desk_config import NAMESPACE, DeskConfig
 from cluster.desk_file import DeskFile
+from cluster.drills import NakedWatch
 from cluster.health_server import HealthProbes, HealthServer
 from greenlight.adapters.alpaca_broker import AlpacaBroker
 from greenlight.adapters.timescale import TimescaleStore
 from greenlight.domain.orders import Side
 from greenlight.domain.positions import Position
 from greenlight.settings import load_settings
-from tests.desk_harness import NakedWatch, RunningDesk
+from tests.desk_harness import RunningDesk
 from tests.faults.port_gate import PortGate
 
 _OBJECTS = 80 * 1024 * 1024

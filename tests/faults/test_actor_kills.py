@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.desk_harness import NakedWatch, running_desk
+from cluster.drills import NakedWatch
+from tests.desk_harness import running_desk
 
 WINDOW = {"start": "2008-01-14", "end": "2008-02-08"}
 KILLS = [
