@@ -8,11 +8,13 @@ the store, which stop entries and never an exit.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from actors.transfers import LAST_MARK, Moved
+from actors.transfers import LAST_MARK, LATE, Moved
+from greenlight.domain.cash import CashMoved
 from greenlight.domain.desk_state import RiskLimits, finite
 from greenlight.domain.halts import (
     DAILY_LOSS,
@@ -26,12 +28,17 @@ from greenlight.domain.halts import (
     halt_kind,
 )
 from greenlight.domain.market import Session, previous_session
-from greenlight.ports import Broker, BrokerRefused, BrokerUnavailable, Notifier, Store
+from greenlight.ports import Broker, BrokerRefused, BrokerUnavailable, Halt, Notifier, Store
 
 logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN: Final = timedelta(minutes=5)
 """How soon after a halt the store is asked whether a person has lifted it."""
+
+
+def base_start(session: Session) -> datetime:
+    """From when on halts lifted and cash moved matter to a session, aware UTC."""
+    return session.open - HIGH_WINDOW - LATE
 
 
 class EquityWatch:
@@ -58,9 +65,15 @@ class EquityWatch:
         self._befores: dict[str, Decimal] = {}
         self._quiet_until: datetime | None = None
 
-    def base(self, session: Session) -> EquityBase:
-        """What equity in a session is held against, with what was lifted and moved since."""
-        found = self._read_base(session, None)
+    def base(
+        self, session: Session, lifted: Sequence[Halt], movements: Sequence[CashMoved]
+    ) -> EquityBase:
+        """What equity in a session is held against.
+
+        `lifted` (halts) and `movements` (of cash) are those since `base_start(session)`,
+        or since an earlier instant.
+        """
+        found = self._base_of(session, None, lifted, movements)
         if self._base is not None and self._base[0] == session and self._closes is not None:
             self._base = session, found
         return found
@@ -72,17 +85,29 @@ class EquityWatch:
             self._base = session, self._read_base(session, self._first)
 
     def _read_base(self, session: Session, first: EquityAt | None) -> EquityBase:
+        since = base_start(session)
+        lifted = self._store.lifted_halts(since)
+        movements = self._store.cash_movements(start=since, limit=None)
+        return self._base_of(session, first, lifted, movements)
+
+    def _base_of(
+        self,
+        session: Session,
+        first: EquityAt | None,
+        lifted: Sequence[Halt],
+        movements: Sequence[CashMoved],
+    ) -> EquityBase:
         """Where no close is known, the `first` equity of the session stands for it."""
         start = session.open - HIGH_WINDOW
         closes = self._closes_before(session, start)
-        moved = Moved(self._store, start, closes, self._befores)
+        moved = Moved(self._store, movements, closes, self._befores)
         known = [moved.since_told(close) for close in closes]
         if not known and first is not None:
             known = [moved.since_booked(first, first.at)]
         lifts = {
             halt_kind(halt.reason): halt.lifted_at
-            for halt in self._store.lifted_halts(start)
-            if halt.lifted_at is not None
+            for halt in lifted
+            if halt.lifted_at is not None and halt.lifted_at >= start
         }
         return equity_base(
             known,
@@ -110,15 +135,27 @@ class EquityWatch:
             self._closes = session, closes
         return closes
 
-    def check(self, equity: Decimal | None, session: Session, now: datetime) -> None:
-        """Halt entries where equity demands it; cheap while it does not."""
+    def check(
+        self,
+        equity: Decimal | None,
+        session: Session,
+        now: datetime,
+        is_booked: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Halt entries where equity demands it; cheap while it does not.
+
+        `is_booked` says whether the ledger has all that moved the equity: without
+        that a withdrawal looks like a loss. It is asked only where it matters.
+        """
         known = finite(equity)
         if known is None or (self._quiet_until is not None and now < self._quiet_until):
             return
         if self._base is None or self._base[0] != session:
+            if not is_booked():
+                return
             self._first = EquityAt(at=now, equity_usd=known)
             self._base = session, self._read_base(session, self._first)
-        if not due_halts(known, self._base[1], self._limits, now):
+        if not due_halts(known, self._base[1], self._limits, now) or not is_booked():
             return
         # A person may have lifted a halt since: look again before acting.
         self._base = session, self._read_base(session, self._first)

@@ -329,6 +329,7 @@ class MarketDataHub:
         except queue.Empty:
             if not self._is_lockstep:
                 self._conclude(self._clock())
+                self._record()
             return
         self._taken_s = self._event_s = self._monotonic()
         step: StepReady | None = None
@@ -353,6 +354,7 @@ class MarketDataHub:
             self._streams.acknowledge(step)
         elif not self._is_lockstep:
             self._conclude(self._clock())
+        self._record()
 
     def _take(self, event: StreamEvent) -> None:
         watch = self._stream_watch
@@ -633,7 +635,7 @@ class MarketDataHub:
         return quote.bid < _SPLIT_FALL * band.low or quote.bid > _SPLIT_RISE * band.high
 
     def _hand_on(self, session: Session | None, now: datetime) -> None:
-        """Everything to the recorder, bars to the strategist."""
+        """Beats and marks to the recorder, bars to the strategist."""
         self._note(session, now)
         in_session = session is not None and session.open < now < session.close
         is_first = in_session and session is not None and self._decided != session.day
@@ -646,10 +648,9 @@ class MarketDataHub:
             self._deciding.hand_over(self._bars if wants else [], self._prices.all(), now)
             if wants and session is not None:
                 self._decided = session.day
-        self._bars = []
 
     def _note(self, session: Session | None, now: datetime) -> None:
-        """Keep what is to be recorded, and send it when there is enough of it."""
+        """Once a minute: the desk's heartbeat, and its equity held against the limits."""
         minute = now.replace(second=0, microsecond=0)
         # The minute that ends at the close is proved by what happens just after it.
         in_session = session is not None and session.open < minute <= session.close
@@ -665,8 +666,12 @@ class MarketDataHub:
             if mark is not None and session is not None:
                 self._recording.add_mark(mark)
                 self._watch.check(mark.equity_usd, session, now)
-        self._recording.add(self._fresh, self._ticks, self._bars)
-        self._fresh, self._ticks = [], []
+
+    def _record(self) -> None:
+        """Keep what was seen; in lockstep while the exchange works on the next step."""
+        quotes, ticks, bars = self._fresh, self._ticks, self._bars
+        self._fresh, self._ticks, self._bars = [], [], []
+        self._recording.add(quotes, ticks, bars)
 
     def _mark(self, now: datetime) -> EquityMark | None:
         """Ledger cash and positions at their mids; None where a price is missing."""
@@ -695,6 +700,7 @@ class MarketDataHub:
         if self._every_minute:
             self._strategist.save()
         self._refusals.close(now)
+        self._record()
         self._recording.send(flush=True)
         self._nightly.close_session(now)
         self._recorder.close_session(now)

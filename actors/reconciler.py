@@ -75,11 +75,14 @@ BookCash = Callable[[], bool]
 
 def reconciled(store: Store) -> bool | Unavailable:
     """True where the last run since the desk's start was clean, else why entries wait."""
-    run = store.latest_run()
     rows = store.decisions(kind=DecisionKind.RECONCILE, limit=1)
-    if run is None or not rows or rows[-1].decision.at < run.started_at:
+    return reconciled_by(store.latest_run(), rows[-1].decision if rows else None)
+
+
+def reconciled_by(run: Run | None, last: Decision | None) -> bool | Unavailable:
+    """The same of the desk's last start and its last reconciliation."""
+    if run is None or last is None or last.at < run.started_at:
         return Unavailable("not reconciled since the start")
-    last = rows[-1].decision
     return True if last.reason == RECONCILED else Unavailable(last.reason)
 
 

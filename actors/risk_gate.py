@@ -16,11 +16,11 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from actors.daily_history import DailyHistory
-from actors.equity_watch import EquityWatch
+from actors.equity_watch import EquityWatch, base_start
 from actors.links import SignalSeen
 from actors.measures import Measures, Stopwatch
 from actors.order_gateway import OrderGateway
-from actors.reconciler import reconciled
+from actors.reconciler import reconciled_by
 from actors.refusals import Refusals
 from actors.score_review import ScoreReview
 from actors.working_entries import WorkingEntries
@@ -60,6 +60,8 @@ from greenlight.ports import (
     BrokerAccount,
     BrokerRefused,
     BrokerUnavailable,
+    Halt,
+    JudgingFacts,
     MarketData,
     Notifier,
     Sleep,
@@ -212,17 +214,20 @@ class RiskGate:
         """Whether the broker has accepted an entry on it now."""
         signal = seen.signal
         name = entry_decision_id(self._desk, signal)
-        if self._store.decision(name) is not None:
+        facts = self._facts(name, now)
+        if facts.decided is not None:
             # A refusal stands when its signal comes again, whatever has changed since.
             sent = self._store.order(client_order_id(self._desk, name, Role.ENTRY, 1))
             if sent is not None:
                 self._working.settle(sent, now)
             return False
         account = self._account()
-        state = self._desk_state(seen, account, now)
+        state = self._desk_state(seen, facts, account, now)
         verdict = judge(signal, state, self._limits)
-        if state.session is not None and self._is_booked(account):
-            self._watch.check(state.equity_usd, state.session, now)
+        if state.session is not None:
+            self._watch.check(
+                state.equity_usd, state.session, now, lambda: self._is_booked(account)
+            )
         self._refusals.store_new()
         decision = self._decision(name, seen, verdict, now)
         logger.info(
@@ -267,17 +272,26 @@ class RiskGate:
                 self._sectors[change.new] = self._sectors[change.old]
         self._followed = day
 
+    def _facts(self, name: str, now: datetime) -> JudgingFacts:
+        session = session_at(now)
+        return self._store.judging_facts(
+            name,
+            now,
+            entries_since=now - _RATE_WINDOW,
+            equity_since=now if session is None else base_start(session),
+            trades=self._limits.winners_to_raise,
+        )
+
     def _desk_state(
-        self, seen: SignalSeen, account: BrokerAccount | None, now: datetime
+        self, seen: SignalSeen, facts: JudgingFacts, account: BrokerAccount | None, now: datetime
     ) -> DeskState:
         symbol, session = seen.signal.symbol, session_at(now)
         self._follow_changes(eastern_date(now))
-        positions, costs = self._store.open_positions(), self._working.costs()
+        positions, costs = facts.positions, self._working.costs(facts.open_orders)
         entries = costs.by_symbol
-        base = _UNKNOWN if session is None else self._watch.base(session)
-        taken = self._store.decisions(
-            start=now - _RATE_WINDOW, kind=DecisionKind.ENTRY, verdict=Verdict.TAKEN, limit=None
-        )
+        base = _UNKNOWN
+        if session is not None:
+            base = self._watch.base(session, facts.lifted, facts.movements)
         wanted = sorted({symbol, *entries, *(p.symbol for p in positions)})
         returns = self._history.returns(wanted, now)
         for name, problem in self._history.problems.items():
@@ -296,20 +310,18 @@ class RiskGate:
             high_usd=base.high_usd,
             positions=positions,
             entries=entries,
-            recent_entries=[row.decision.at for row in taken],
-            halts=self._halts(now),
-            reconciled=reconciled(self._store),
+            recent_entries=[decision.at for decision in facts.entries],
+            halts=self._halts(facts.halts),
+            reconciled=reconciled_by(facts.run, facts.reconciled),
             returns=returns,
             sectors=self._sectors,
-            winners_in_a_row=winners_in_a_row(
-                self._store.trades(limit=self._limits.winners_to_raise)
-            ),
+            winners_in_a_row=winners_in_a_row(facts.trades),
             forecast_vol_ann=self._forecast(symbol, now),
             recent_vol_ann=own if isinstance(own, Unavailable) else recent_volatility(own.values()),
         )
 
-    def _halts(self, now: datetime) -> list[str]:
-        reasons = [halt.reason for halt in self._store.halts_in_force(now)]
+    def _halts(self, in_force: Sequence[Halt]) -> list[str]:
+        reasons = [halt.reason for halt in in_force]
         switched = self._halt_switch()
         return reasons if switched is None else [*reasons, switched]
 

@@ -19,15 +19,17 @@ from greenlight.ports import Store
 
 LAST_MARK: Final = timedelta(days=4)
 """The last mark of the desk is looked for this far back: over a long weekend."""
-_LATE: Final = timedelta(days=7)
+LATE: Final = timedelta(days=7)
 """A transfer may be booked so much later than the broker dates it."""
 
 
 class Moved:
-    """The transfers since an instant, in the order of booking.
+    """The transfers among movements of cash, in the order of booking.
 
     Parameters
     ----------
+    movements : Sequence[CashMoved]
+        Since `LATE` before the first mark that is asked about.
     closes : Sequence[EquityAt]
         The broker's marks, for a transfer before which the desk marked nothing.
     befores : dict[str, Decimal]
@@ -37,14 +39,14 @@ class Moved:
     def __init__(
         self,
         store: Store,
-        start: datetime,
+        movements: Sequence[CashMoved],
         closes: Sequence[EquityAt],
         befores: dict[str, Decimal],
     ) -> None:
         self._store, self._closes, self._befores = store, closes, befores
         found = [
             (row.booked_at, row)
-            for row in store.cash_movements(start=start - _LATE, limit=None)
+            for row in movements
             if row.is_transfer and row.booked_at is not None
         ]
         self._moved = sorted(found, key=lambda pair: (pair[0], pair[1].at))

@@ -95,7 +95,7 @@ class WorkingEntries:
 
     def settle_all(self, now: datetime) -> None:
         """Find out about every entry whose sending was cut short."""
-        for record in self._open():
+        for record in _of_entries(self._store.open_orders()):
             self.settle(record, now)
 
     def settle(self, record: OrderRecord, now: datetime) -> None:
@@ -110,11 +110,11 @@ class WorkingEntries:
         else:
             self._gateway.settle(record, now)
 
-    def costs(self) -> EntryCosts:
-        """What the entries that are not finished may still cost."""
+    def costs(self, open_orders: Sequence[OrderRecord]) -> EntryCosts:
+        """What the entries among our open orders may still cost."""
         costs: dict[str, Decimal] = {}
         unreserved = Decimal(0)
-        for entry in self._entries():
+        for entry in self._entries(open_orders):
             highest = self._max_price(entry.first)
             for record in entry.unfinished:
                 intent = record.intent
@@ -125,13 +125,14 @@ class WorkingEntries:
 
     def next_look(self, now: datetime) -> datetime | None:
         """When `sweep` has something to decide, or None without entries."""
-        due = [next_look(self._working(e), self._policy, now) for e in self._entries()]
+        entries = self._entries(self._store.open_orders())
+        due = [next_look(self._working(entry), self._policy, now) for entry in entries]
         return min(due, default=None)
 
     def sweep(self, quotes: Sequence[Quote], now: datetime) -> None:
         """Price again what the market left behind; cancel what rested too long, or in a halt."""
         by_symbol = {quote.symbol: quote for quote in quotes}
-        entries = self._entries()
+        entries = self._entries(self._store.open_orders())
         is_halted = bool(entries) and bool(self._store.halts_in_force(now))
         for entry in entries:
             quote = by_symbol.get(entry.first.intent.symbol)
@@ -147,13 +148,10 @@ class WorkingEntries:
                 self._reprice(entry, step.limit_price, quote, now)
 
     # -- reading
-    def _open(self) -> list[OrderRecord]:
-        return [r for r in self._store.open_orders() if r.intent.role is Role.ENTRY]
-
-    def _entries(self) -> list[_Entry]:
+    def _entries(self, open_orders: Sequence[OrderRecord]) -> list[_Entry]:
         """The decisions with an unfinished order, the oldest first."""
         found: dict[str, list[OrderRecord]] = {}
-        for record in self._open():
+        for record in _of_entries(open_orders):
             found.setdefault(record.intent.decision_id, []).append(record)
         entries = []
         for records in found.values():
@@ -302,3 +300,7 @@ class WorkingEntries:
             reason=reason,
             figures=figures | rested,
         )
+
+
+def _of_entries(orders: Sequence[OrderRecord]) -> list[OrderRecord]:
+    return [record for record in orders if record.intent.role is Role.ENTRY]

@@ -242,6 +242,22 @@ class Booking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JudgingFacts:
+    """What a judgement of one signal rests on in the store; see `Store.judging_facts`."""
+
+    decided: Decision | None
+    positions: Sequence[Position]
+    open_orders: Sequence[OrderRecord]
+    entries: Sequence[Decision]
+    halts: Sequence[Halt]
+    lifted: Sequence[Halt]
+    movements: Sequence[CashMoved]
+    trades: Sequence[Trade]
+    run: Run | None
+    reconciled: Decision | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyState:
     """What a strategy remembers of one symbol, after the bar that ended at `at`."""
 
@@ -408,6 +424,30 @@ class Store(Protocol):
 
     def leave_by(self, position: Position, exit_by: datetime, decision: Decision) -> bool:
         """Set when an open position is to be left, and nothing else of it."""
+        ...
+
+    def judging_facts(
+        self,
+        decision_id: str,
+        now: datetime,
+        *,
+        entries_since: datetime,
+        equity_since: datetime,
+        trades: int,
+    ) -> JudgingFacts:
+        """What a judgement rests on, read together.
+
+        Parameters
+        ----------
+        decision_id : str
+            The judgement's own name: `decided` says whether it has been made.
+        entries_since : datetime
+            `entries` are those taken from here on.
+        equity_since : datetime
+            `lifted` and `movements` go back to here.
+        trades : int
+            So many of the last trades.
+        """
         ...
 
     def position(self, symbol: str) -> Position | None:

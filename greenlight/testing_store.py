@@ -42,6 +42,7 @@ from greenlight.ports import (
     Booking,
     FencedError,
     Halt,
+    JudgingFacts,
     Run,
     Tally,
 )
@@ -438,6 +439,33 @@ class FakeStore(FakeEvidence):
             if lifted:
                 self._append(ledger.resume_decision(at, reason, len(lifted)))
             return len(lifted)
+
+    def judging_facts(
+        self,
+        decision_id: str,
+        now: datetime,
+        *,
+        entries_since: datetime,
+        equity_since: datetime,
+        trades: int,
+    ) -> JudgingFacts:
+        """What a judgement rests on."""
+        taken = self.decisions(
+            start=entries_since, kind=DecisionKind.ENTRY, verdict=Verdict.TAKEN, limit=None
+        )
+        reconciled = self.decisions(kind=DecisionKind.RECONCILE, limit=1)
+        return JudgingFacts(
+            decided=self.decision(decision_id),
+            positions=self.open_positions(),
+            open_orders=self.open_orders(),
+            entries=[row.decision for row in taken],
+            halts=self.halts_in_force(now),
+            lifted=self.lifted_halts(equity_since),
+            movements=self.cash_movements(start=equity_since, limit=None),
+            trades=self.trades(limit=trades),
+            run=self.latest_run(),
+            reconciled=reconciled[-1].decision if reconciled else None,
+        )
 
     def halts_in_force(self, now: datetime) -> list[Halt]:
         """Halts not lifted whose `until` is None or later than `now`."""

@@ -53,6 +53,7 @@ from greenlight.ports import (
     Booking,
     FencedError,
     Halt,
+    JudgingFacts,
     Run,
     Tally,
 )
@@ -361,6 +362,45 @@ class TimescaleStore(EvidenceTables):
         """Movements besides fills and dividends, oldest first, the last `limit` of them."""
         found = self._read("cash_movements", start=start, limit=limit)
         return [rows.cash_movement_of(row) for row in found]
+
+    def judging_facts(
+        self,
+        decision_id: str,
+        now: datetime,
+        *,
+        entries_since: datetime,
+        equity_since: datetime,
+        trades: int,
+    ) -> JudgingFacts:
+        """What a judgement rests on: one round trip instead of ten."""
+        any_decision = dict.fromkeys(("start", "end", "symbol", "kind", "verdict", "limit"))
+        taken = {"start": entries_since, "kind": DecisionKind.ENTRY, "verdict": Verdict.TAKEN}
+        decided, positions, orders, entries, halts, lifted, moved, last, run, reconciled = (
+            self._read_together(
+                ("decision", {"decision_id": decision_id}),
+                ("open_positions", {}),
+                ("open_orders", {"symbol": None}),
+                ("decisions", any_decision | taken),
+                ("halts_in_force", {"now": now}),
+                ("lifted_halts", {"start": equity_since}),
+                ("cash_movements", {"start": equity_since, "limit": None}),
+                ("trades", {"start": None, "limit": trades}),
+                ("latest_run", {}),
+                ("decisions", any_decision | {"kind": DecisionKind.RECONCILE, "limit": 1}),
+            )
+        )
+        return JudgingFacts(
+            decided=rows.decision_of(decided[0]).decision if decided else None,
+            positions=[rows.position_of(row) for row in positions],
+            open_orders=[rows.order_of(row) for row in orders],
+            entries=[rows.decision_of(row).decision for row in entries],
+            halts=[rows.halt_of(row) for row in halts],
+            lifted=[rows.halt_of(row) for row in lifted],
+            movements=[rows.cash_movement_of(row) for row in moved],
+            trades=[rows.trade_of(row) for row in last],
+            run=rows.run_of(run[0]) if run else None,
+            reconciled=rows.decision_of(reconciled[0]).decision if reconciled else None,
+        )
 
     def position(self, symbol: str) -> Position | None:
         """The open position of a symbol."""

@@ -7,7 +7,7 @@ metrics, readiness and the pages. `timescale` adds the ledger.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -229,6 +229,15 @@ class EvidenceTables:
     def _read(self, query: str, **values: Any) -> list[rows.Row]:
         with self._pool.borrow() as connection, connection.cursor(binary=True) as cursor:
             return cursor.execute(self._queries[query], values).fetchall()
+
+    def _read_together(self, *asked: tuple[str, Mapping[str, Any]]) -> list[list[rows.Row]]:
+        """Several reads in one round trip, each on its own: no common snapshot."""
+        with self._pool.borrow() as connection, ExitStack() as stack:
+            cursors = [stack.enter_context(connection.cursor(binary=True)) for _ in asked]
+            with connection.pipeline():
+                for cursor, (query, values) in zip(cursors, asked, strict=True):
+                    cursor.execute(self._queries[query], values)
+            return [cursor.fetchall() for cursor in cursors]
 
     def _write(self, query: str, **values: Any) -> None:
         with self._pool.borrow() as connection:

@@ -241,7 +241,7 @@ def _volatility(forecast: float | None, usual: float | None) -> float | Unavaila
         return Unavailable("no volatility forecast")
     if usual is None or not math.isfinite(usual) or usual <= 0:
         return Unavailable("no usual volatility to compare with")
-    return _clip(math.log2(usual / forecast))
+    return _clip(math.log2(usual) - math.log2(forecast))
 
 
 def _clip(value: float) -> float:

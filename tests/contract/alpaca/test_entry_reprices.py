@@ -145,7 +145,7 @@ def test_sweep_when_partly_filled_then_the_new_order_buys_the_rest_alone(
     assert (new.qty, new.filled_qty, new.remaining) == (10, 4, 6)
     assert trading.get_open_position(symbol).qty == "4"
     # What may still be bought is six shares at no more than 103.
-    assert desk.working.costs().by_symbol == {symbol: Decimal(618)}
+    assert desk.working.costs(desk.store.open_orders()).by_symbol == {symbol: Decimal(618)}
 
 
 @pytest.mark.parametrize(

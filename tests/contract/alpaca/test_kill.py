@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.exchange_fixture import ExchangeProcess, LockstepDriver
 
 END = date(2014, 6, 10)
-GONE = (requests.exceptions.ConnectionError, ConnectionClosed, ConnectionError, TimeoutError)
+GONE = (requests.exceptions.RequestException, ConnectionClosed, ConnectionError, TimeoutError)
 
 
 def body(symbol: str, client_id: str, **fields: Any) -> dict[str, Any]:
@@ -41,11 +41,15 @@ def work(exchange: ExchangeProcess, seq: int) -> None:
             exchange.request("POST", "/v2/orders", json=order)
 
 
-def drive(exchange: ExchangeProcess, reached: list[int]) -> None:
+def drive(
+    exchange: ExchangeProcess, reached: list[int], kill: tuple[int, threading.Timer] | None = None
+) -> None:
     driver = LockstepDriver(exchange)
     try:
         while driver.current["kind"] != "end":
             reached.append(driver.current["seq"])
+            if kill is not None and len(reached) == kill[0]:
+                kill[1].start()
             work(exchange, driver.current["seq"])
             driver.step()
     finally:
@@ -62,22 +66,28 @@ def image(exchange: ExchangeProcess) -> list[Any]:
     return [exchange.request("GET", path).json() for path in paths]
 
 
-@pytest.mark.parametrize("delays_s", [(0.05, 0.21, 0.3, 0.11), (0.13, 0.24, 0.02, 0.17)])
+# Each life: how many steps of it, then how many seconds, until it is killed.
+LIVES = [
+    [(40, 0.0004), (200, 0.0011), (330, 0.0023), (100, 0.0)],
+    [(120, 0.0007), (230, 0.0016), (20, 0.0002), (160, 0.0031)],
+]
+
+
+@pytest.mark.parametrize("lives", LIVES)
 def test_kill_when_at_any_instant_then_the_end_is_that_of_the_undisturbed_run(
-    wave_source: str, tmp_path: Path, delays_s: tuple[float, ...]
+    wave_source: str, tmp_path: Path, lives: list[tuple[int, float]]
 ) -> None:
     options = ("--lockstep", "--partial-fills", "0.3")
     reached: list[int] = []
     with ExchangeProcess(wave_source, tmp_path / "whole", *options, end=END) as whole:
         drive(whole, reached)
         expected = image(whole)
-    for delay_s in delays_s:
+    for steps, delay_s in lives:
         reached.clear()
         with ExchangeProcess(wave_source, tmp_path / "parts", *options, end=END) as part:
             timer = threading.Timer(delay_s, part.kill)
-            timer.start()
             with pytest.raises(GONE):
-                drive(part, reached)
+                drive(part, reached, (steps, timer))
             timer.join()
     with ExchangeProcess(wave_source, tmp_path / "parts", *options, end=END) as last:
         drive(last, reached)

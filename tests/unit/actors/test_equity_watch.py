@@ -7,9 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from actors.equity_watch import EquityWatch
+from actors.equity_watch import EquityWatch, base_start
 from greenlight.domain.cash import CashMoved, cash_decision
 from greenlight.domain.desk_state import RiskLimits
+from greenlight.domain.halts import EquityBase
 from greenlight.ports import EquityMark, Halt
 from greenlight.testing import FakeStore
 from tests.actor_cases import T0, Surroundings, later
@@ -42,6 +43,12 @@ def watch(around: Surroundings, *, asks_broker: bool = False) -> EquityWatch:
         notifier=around.notifier,
         limits=RiskLimits(),
     )
+
+
+def base(around: Surroundings, eye: EquityWatch) -> EquityBase:
+    since = base_start(session())
+    lifted = around.store.lifted_halts(since)
+    return eye.base(session(), lifted, around.store.cash_movements(start=since, limit=None))
 
 
 def mark(around: Surroundings, at: datetime, equity: str, source: str = "broker") -> None:
@@ -82,7 +89,7 @@ def test_base_when_the_last_close_is_known_then_closes_are_read_once_a_session(
 ) -> None:
     mark(around, FRIDAY, "100000")
     eye = watch(around)
-    assert [eye.base(session()).high_usd for _ in range(5)] == [Decimal(100000)] * 5
+    assert [base(around, eye).high_usd for _ in range(5)] == [Decimal(100000)] * 5
     assert isinstance(around.store, CountingStore)
     assert around.store.reads == 1
 
@@ -90,9 +97,9 @@ def test_base_when_the_last_close_is_known_then_closes_are_read_once_a_session(
 def test_base_when_the_last_close_comes_late_then_it_counts(around: Surroundings) -> None:
     mark(around, FRIDAY - timedelta(days=1), "99000")
     eye = watch(around)
-    assert eye.base(session()).loss_base_usd == Decimal(99000)
+    assert base(around, eye).loss_base_usd == Decimal(99000)
     mark(around, FRIDAY, "100000")
-    assert eye.base(session()).loss_base_usd == Decimal(100000)
+    assert base(around, eye).loss_base_usd == Decimal(100000)
 
 
 def test_check_when_the_loss_stays_then_one_halt_one_alert_and_few_reads(
@@ -160,10 +167,10 @@ def test_check_when_equity_is_not_known_then_nothing_is_made_up(
 def test_base_when_no_close_is_known_then_what_the_broker_says_or_nothing(
     around: Surroundings,
 ) -> None:
-    found = watch(around, asks_broker=True).base(session())
+    found = base(around, watch(around, asks_broker=True))
     assert (found.loss_base_usd, found.high_usd) == (100_000, 100_000)
     around.broker.up = False
-    found = watch(around, asks_broker=True).base(session())
+    found = base(around, watch(around, asks_broker=True))
     assert (found.loss_base_usd, found.high_usd) == (None, None)
 
 
@@ -171,7 +178,7 @@ def test_base_when_the_high_is_older_than_30_days_then_forgotten(around: Surroun
     mark(around, session().open - timedelta(days=30, seconds=1), "200000")
     mark(around, session().open - timedelta(days=30), "150000")
     mark(around, FRIDAY, "140000")
-    assert watch(around).base(session()).high_usd == 150_000
+    assert base(around, watch(around)).high_usd == 150_000
 
 
 # -- what the owner moves
@@ -194,7 +201,7 @@ def test_base_when_money_moved_after_the_close_then_it_moves_along(around: Surro
     mark(around, FRIDAY - timedelta(days=1), "110000")
     mark(around, FRIDAY, "100000")
     move(around, "50000", FRIDAY + timedelta(hours=3))
-    found = watch(around).base(session())
+    found = base(around, watch(around))
     assert (found.loss_base_usd, found.high_usd) == (150_000, 165_000)
 
 
@@ -204,7 +211,7 @@ def test_base_when_the_close_has_the_transfer_though_booked_later_then_not_twice
     mark(around, FRIDAY - timedelta(days=1), "110000")
     mark(around, FRIDAY, "150000")
     move(around, "50000", FRIDAY - timedelta(hours=1), booked_at=later(-3600))
-    found = watch(around).base(session())
+    found = base(around, watch(around))
     # Thursday's 110,000 moved with equity before the booking, Friday's close.
     assert found.loss_base_usd == 150_000
     assert found.high_usd is not None
@@ -217,7 +224,7 @@ def test_base_when_the_desk_marked_before_the_transfer_then_in_proportion_to_tha
     mark(around, FRIDAY, "100000")
     mark(around, later(60), "98000", source="desk")
     move(around, "-49000", later(61))
-    found = watch(around).base(session())
+    found = base(around, watch(around))
     assert (found.loss_base_usd, found.high_usd) == (51_000, 50_000)
 
 

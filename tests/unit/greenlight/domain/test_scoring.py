@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from greenlight.domain.market import Unavailable
@@ -122,6 +122,9 @@ def test_by_urgency_when_sorted_then_what_needs_a_person_first() -> None:
 number = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True))
 
 
+@example(  # their quotient is less than the smallest number there is
+    closes=[], sector=[], others=[], weight=None, forecast=4503599627370496.0, usual=1.2e-308
+)
 @given(
     closes=st.lists(st.floats(), max_size=30),
     sector=st.lists(st.floats(), max_size=3),
