@@ -14,6 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
+from greenlight.domain.alerts import Alert, Event, Posted, Status
 from greenlight.domain.audit import (
     ChainedDecision,
     Decision,
@@ -544,6 +545,45 @@ class Store(Protocol):
         """Scores of the sessions from `start` to `end`, both included, by session and symbol."""
         ...
 
+    # -- outbox
+    def put_alert(self, alert: Alert) -> bool:
+        """Keep an alert whose cause has no row of its own; False where its key is there.
+
+        All others are written with their cause: a fill that opens or closes a position,
+        a refused protective order, and the decisions that `alerts.of_decision` names.
+        """
+        ...
+
+    def open_alerts(self, limit: int = 100) -> list[Posted]:
+        """The first alerts whose telling is not at its end, in the order of writing."""
+        ...
+
+    def unacknowledged_alerts(self, limit: int = 100) -> list[Posted]:
+        """Critical alerts that were told and that nobody has acknowledged."""
+        ...
+
+    def alerts(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Posted]:
+        """Alerts in the order of writing (the last `limit` of them)."""
+        ...
+
+    def mark_alert(
+        self, seq: int, status: Status, *, doubts: int, at: datetime, note: str | None = None
+    ) -> None:
+        """Write how far the telling has come (`at`: by the clock of the one who tells).
+
+        Raises
+        ------
+        LookupError
+            There is no such alert.
+        ValueError
+            The status cannot follow the one before.
+        """
+        ...
+
+    def acknowledge_alerts(self, at: datetime) -> int:
+        """Acknowledge every critical alert that was told; how many there were."""
+        ...
+
     # -- trials
     def record_trial(self, trial: Trial) -> bool:
         """Keep a trial in the ledger; False where it was there already."""
@@ -592,8 +632,18 @@ class SentimentModel(Protocol):
 class Notifier(Protocol):
     """Tells a person. Never raises, never waits."""
 
-    def alert(self, text: str) -> None:
-        """Something a person must act upon."""
+    def alert(self, text: str, *, event: Event = Event.TROUBLE, is_kept: bool = False) -> None:
+        """Something a person must act upon.
+
+        Parameters
+        ----------
+        text : str
+            In words.
+        event : Event
+            What it is about.
+        is_kept : bool
+            The store has written the alert already, with its cause.
+        """
         ...
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from greenlight.domain.alerts import Event
 from greenlight.domain.market import Quote, Unavailable
 from greenlight.domain.sentiment import Reading
 from greenlight.testing_store import FakeStore as FakeStore
@@ -56,7 +57,7 @@ class FakeNotifier:
     def __init__(self) -> None:
         self.alerts: list[str] = []
 
-    def alert(self, text: str) -> None:
+    def alert(self, text: str, *, event: Event = Event.TROUBLE, is_kept: bool = False) -> None:
         """Keep the text."""
         self.alerts.append(text)
 
