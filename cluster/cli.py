@@ -27,6 +27,7 @@ from cluster import (
     cli_facts,
     cli_halts,
     cli_reconcile,
+    cli_report,
     cli_review,
     cli_volatility,
     doctor,
@@ -55,6 +56,7 @@ cli_facts.register(app)
 cli_backtest.register(app)
 cli_halts.register(app)
 cli_reconcile.register(app)
+cli_report.register(app)
 cli_review.register(app)
 cli_volatility.register(app)
 new_strategy.register(app)
