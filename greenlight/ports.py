@@ -712,4 +712,92 @@ class Streams(Protocol):
         ...
 
 
+# -- telling a person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is sent: small HTML (bold, italic, code), perhaps a picture, perhaps buttons.
+
+    `chat` is where to; None: where alerts go. `buttons` are pairs of what is shown
+    and what comes back. With `png` the text is its caption (1024 characters).
+    """
+
+    text: str
+    chat: str | None = None
+    is_silent: bool = False
+    png: bytes | None = None
+    buttons: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """It has arrived."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotDelivered:
+    """It has not arrived; to be sent again, not before `again_after_s` seconds."""
+
+    reason: str
+    again_after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubtful:
+    """The answer was cut off: it may have arrived."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """It will never be taken."""
+
+    reason: str
+
+
+Delivery = Delivered | NotDelivered | Doubtful | Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What somebody wrote, or the button that was pressed (`query` to be answered).
+
+    `at` (aware UTC) is when it was written; for a button when it came.
+    """
+
+    chat: str
+    user: str
+    text: str
+    at: datetime
+    query: str | None = None
+
+
+class Messenger(Protocol):
+    """Carries messages to a person and back. Never raises; keeps to its own limits."""
+
+    def send(self, message: Message) -> Delivery:
+        """Send one message; waits until the limits allow it."""
+        ...
+
+    def is_answering(self) -> bool:
+        """Whether the other side answers a question that changes nothing."""
+        ...
+
+    def asked(self, wait_s: float) -> list[Asked]:
+        """What has come since the last call; waits so long for something."""
+        ...
+
+    def settle(self, query: str, text: str) -> None:
+        """Answer a pressed button, so that it stops waiting."""
+        ...
+
+    def close(self) -> None:
+        """Give the connections back; nothing is sent afterwards."""
+        ...
+
+
 Sleep = Callable[[float], None]
