@@ -154,12 +154,13 @@ def up(
 
 
 def _log(settings: Settings) -> None:
-    secret = settings.api_secret_key
+    secret, token = settings.api_secret_key, settings.telegram_bot_token
     log_as_json(
         process="desk",
         secrets=(
             settings.api_key_id or "",
             "" if secret is None else secret.get_secret_value(),
+            "" if token is None else token.get_secret_value(),
             *passwords_in(settings.database_url),
             *passwords_in(settings.redis_url),
         ),

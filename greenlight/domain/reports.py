@@ -339,3 +339,42 @@ def _regimes(inputs: ReportInputs, returns: DailyReturns) -> Regimes | Unavailab
         {day: value for day, value in inputs.market.items() if day <= last},
         {day: value for day, value in own.items() if day <= last},
     )
+
+
+# -- when they are due
+
+_AFTER_CLOSE: Final = timedelta(minutes=15)
+"""The recorder has closed its books by then."""
+_MORNING: Final = timedelta(hours=9)
+"""Hour of day in New York of the weekly and the monthly report."""
+
+
+def due(now: datetime, last_session: date, since: datetime) -> tuple[Span, ...]:
+    """The newest day, week and month whose report is due at `now` (aware UTC).
+
+    Parameters
+    ----------
+    last_session : date
+        Day of the last session that had closed at `session_due`.
+    since : datetime
+        When the account began; what ended before it has no report.
+
+    Notes
+    -----
+    A day is due once its session is closed, a week on its Sunday at nine in New
+    York, a month at nine on the first day after it. What was missed while the
+    desk was down is due at its start.
+    """
+    day = eastern_date(now - _MORNING)
+    sunday = day - timedelta(days=(day.weekday() + 1) % 7)
+    spans = (
+        span(Period.DAILY, last_session),
+        span(Period.WEEKLY, sunday),
+        span(Period.MONTHLY, day.replace(day=1) - timedelta(days=1)),
+    )
+    return tuple(s for s in spans if s.last >= eastern_date(since))
+
+
+def session_due(now: datetime) -> datetime:
+    """The instant by which a session must have closed for its report to be due."""
+    return now - _AFTER_CLOSE

@@ -82,7 +82,6 @@ def test_load_when_command_line_says_otherwise_then_it_wins(
         ("ENTRY_REPRICE_AFTER_S", "0"),
         ("ENTRY_CHASE_BPS", "101"),
         ("ALERTS", "halt=off"),
-        ("ALERTS", "position_opened=loud"),
         ("MILESTONE_USD", "0"),
     ],
 )
