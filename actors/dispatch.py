@@ -46,6 +46,8 @@ IDLE_S: Final = 0.5
 _PROBE_S: Final = 1.0
 _REMIND_LOOK: Final = timedelta(seconds=30)
 _LISTED: Final = 5
+_AT_ONCE: Final = 1000
+"""Rows looked at; more than throttled ones can pile up in front of a critical one."""
 
 
 class Dispatcher:
@@ -99,7 +101,7 @@ class Dispatcher:
             The store does not answer; what was being sent counts as doubtful.
         """
         now = self._now()
-        rows = self._store.open_alerts()
+        rows = self._store.open_alerts(limit=_AT_ONCE)
         found = plan(rows, last_told=self._last_told, chosen=self._chosen, now=now)
         for row in found.off:
             self._store.mark_alert(row.seq, Status.OFF, doubts=row.doubts, at=now)

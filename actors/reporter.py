@@ -19,7 +19,7 @@ from typing import Any, Final
 from actors.commands import Commander
 from actors.dispatch import Dispatcher
 from actors.measures import Measures
-from greenlight.domain.alerts import EXITS, Alert, Event, Posted
+from greenlight.domain.alerts import EXITS, Alert, Event, Posted, Status
 from greenlight.domain.audit import Figure, instant_text
 from greenlight.domain.market import Unavailable, eastern_date
 from greenlight.domain.message_text import LIMIT, label, report_text, split
@@ -32,6 +32,7 @@ OPTIONS: Final[dict[str, Any]] = {"name": "reporter", "num_cpus": 0.05, "max_con
 LISTEN_S: Final = 20.0
 """Longest wait of one question to the messenger."""
 WATCH_EVERY: Final = timedelta(seconds=5)
+_TOO_OLD: Final = timedelta(days=7)
 _AWAY_AFTER: Final = timedelta(seconds=10)
 _AWAY_AGAIN: Final = timedelta(minutes=15)
 _MIN_FREE_FRAC: Final = 0.05
@@ -95,6 +96,7 @@ class Reporter:
         self._watched_at: datetime | None = None
         self._posted: set[Span] = set()
         self._counted_seq: int | None = None
+        self._is_cleared = False
         self._away_since: datetime | None = None
         self._away_told_at: datetime | None = None
         self._is_fenced = False
@@ -151,6 +153,9 @@ class Reporter:
             return
         self._run = run
         now = self._sources.present()
+        if not self._is_cleared:
+            self._let_go(now)
+            self._is_cleared = True
         for within in due(now, self._sources.last_session(session_due(now)), first.started_at):
             if within not in self._posted:
                 self._post(within, now)
@@ -159,6 +164,13 @@ class Reporter:
         self._look_at_lights(now)
         self._look_at_money(run.account_number, now)
         self._look_at_cover(now)
+
+    def _let_go(self, now: datetime) -> None:
+        """Leave alone what nobody was there to tell for long, such as a replay's."""
+        for row in self._store.open_alerts(limit=100_000):
+            if row.status is Status.WAITING and now - row.alert.at > _TOO_OLD:
+                note = "older than a week when the reporter began"
+                self._store.mark_alert(row.seq, Status.OFF, doubts=0, at=self._now(), note=note)
 
     def _post(self, within: Span, now: datetime) -> None:
         name = f"{Event.REPORT}:{within.period}:{within.first}"

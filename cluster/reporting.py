@@ -184,4 +184,4 @@ def _parts() -> list[str]:
         f"{'🟢' if name in heard else '🔴'} {name}"
         + (f" {heard[name]:.0f} s ago" if name in heard else "")
         for name in status.desired
-    ]
+    ] or ["the supervisor has not looked yet"]

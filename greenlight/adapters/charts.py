@@ -26,6 +26,7 @@ _SIZE_IN: Final = (8.0, 7.2)
 _DPI: Final = 130
 _ROWS: Final = 12
 """Bars shown at most."""
+_FEW: Final = 5
 
 
 def draw(found: Report, marks: EquitySeries) -> bytes:
@@ -41,7 +42,8 @@ def draw(found: Report, marks: EquitySeries) -> bytes:
     grid = figure.add_gridspec(4, 1, height_ratios=(1.15, 2.4, 1.0, 1.9))
     _head(figure.add_subplot(grid[0]), found)
     upper = figure.add_subplot(grid[1])
-    _equity(upper, figure.add_subplot(grid[2], sharex=upper), marks)
+    marked = "closes" if found.span.period is Period.MONTHLY else "minutes"
+    _equity(upper, figure.add_subplot(grid[2], sharex=upper), marks, marked)
     _gains(figure.add_subplot(grid[3]), found)
     target = io.BytesIO()
     figure.savefig(target, format="png")
@@ -70,21 +72,22 @@ def _head(axes: Axes, found: Report) -> None:
             ("profit factor", _number(totals.profit_factor)),
             ("Sharpe", _number(totals.sharpe_ann)),
         ]
+    # The first is the longest and has half a place more.
     for place, (name, value) in enumerate(cells):
-        left = place / len(cells)
-        axes.text(left, 0.34, value, fontsize=12, color=_INK, va="top", family="monospace")
+        left = (place + 0.5 * (place > 0)) / (len(cells) + 0.5)
+        axes.text(left, 0.34, value, fontsize=11, color=_INK, va="top", family="monospace")
         axes.text(left, 0.02, name, fontsize=8, color=_SOFT, va="top")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
 
 
-def _equity(upper: Axes, lower: Axes, marks: EquitySeries) -> None:
+def _equity(upper: Axes, lower: Axes, marks: EquitySeries, marked: str) -> None:
     for axes in (upper, lower):
         axes.grid(axis="y", color="#e5e8ec", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8, colors=_SOFT)
-    upper.set_title("Equity, US dollars", fontsize=9, color=_INK, loc="left")
-    lower.set_title("Fall from the peak, %", fontsize=9, color=_INK, loc="left")
+    upper.set_title(f"Equity, US dollars, {marked}", fontsize=9, color=_INK, loc="left")
+    lower.set_title(f"Fall from the peak, %, {marked}", fontsize=9, color=_INK, loc="left")
     if len(marks.at_s) < 2:
         upper.text(0.5, 0.5, "no marks of equity", transform=upper.transAxes, ha="center")
         return
@@ -92,7 +95,6 @@ def _equity(upper: Axes, lower: Axes, marks: EquitySeries) -> None:
     days = [datetime.fromtimestamp(int(s), UTC).astimezone(EASTERN) for s in marks.at_s]
     steps = np.arange(len(days))
     upper.plot(steps, marks.equity_usd, color=_GAIN, linewidth=1.3)
-    upper.margins(x=0)
     upper.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     equity = without_transfers(marks).equity_usd
     falls = 100 * (equity / np.maximum.accumulate(equity) - 1)
@@ -100,6 +102,7 @@ def _equity(upper: Axes, lower: Axes, marks: EquitySeries) -> None:
     upper.tick_params(labelbottom=False)
     places, names = _ticks(days)
     lower.set_xticks(places, names)
+    upper.set_xlim(0, len(days) - 1)
 
 
 def _ticks(days: Sequence[datetime]) -> tuple[list[int], list[str]]:
@@ -130,7 +133,8 @@ def _gains(axes: Axes, found: Report) -> None:
     drawn = axes.barh(places, values, color=[_GAIN if v >= 0 else _LOSS for v in values])
     axes.bar_label(drawn, [dollars(v) for v in values], fontsize=8, padding=3, color=_INK)
     axes.set_yticks(list(places), [name for name, _ in bars])
-    axes.invert_yaxis()
+    # Few bars stay thin.
+    axes.set_ylim(max(len(bars), _FEW) - 0.5, -0.5)
     axes.axvline(0, color=_SOFT, linewidth=0.8)
     axes.margins(x=0.18)
 

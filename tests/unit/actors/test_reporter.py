@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from actors.reporter import Reporter, Sources
-from greenlight.domain.alerts import Event
+from greenlight.domain.alerts import Event, Status
 from greenlight.domain.market import Unavailable
 from greenlight.domain.orders import Side
 from greenlight.domain.reports import Period, Report, Span, due, report, span
@@ -189,3 +189,13 @@ def test_turn_when_a_report_is_due_then_its_picture_follows_its_words(scene: Sce
         scene.reporter.turn()
     assert "Daily report" in scene.messenger.sent[0].text
     assert len(scene.messenger.sent) == 2
+
+
+def test_watch_when_alerts_are_older_than_a_week_then_let_go_and_not_sent(scene: Scene) -> None:
+    scene.store.halt(at=T0 - timedelta(days=8), until=None, reason="manual: long ago")
+    scene.store.halt(at=T0 - timedelta(days=6), until=None, reason="manual: lately")
+    for _ in range(3):
+        scene.reporter.turn()
+    assert len(scene.messenger.sent) == 1
+    assert "lately" in scene.messenger.sent[0].text
+    assert [row.status for row in scene.store.alerts()] == [Status.OFF, Status.SENT]

@@ -39,7 +39,7 @@ def test_make_when_a_fortnight_was_traded_then_totals_are_those_of_the_gate(
     inputs = Evaluator(desk.store, ReadinessPolicy()).gather(desk.now)
     trades = desk.store.trades(limit=None)
     so_far = made(desk, Period.WEEKLY).so_far
-    assert so_far.trades == len(trades) > 10
+    assert so_far.trades == len(trades) > 5
     assert so_far.net_usd == sum((t.net_usd for t in trades), Decimal(0))
     assert so_far.win_rate == metrics.win_rate(trades)
     assert so_far.profit_factor == metrics.profit_factor(trades)
