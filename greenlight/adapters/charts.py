@@ -102,7 +102,7 @@ def _equity(upper: Axes, lower: Axes, marks: EquitySeries, marked: str) -> None:
     upper.tick_params(labelbottom=False)
     places, names = _ticks(days)
     lower.set_xticks(places, names)
-    upper.set_xlim(0, len(days) - 1)
+    upper.set_xlim(-0.01 * len(days), 1.01 * len(days))
 
 
 def _ticks(days: Sequence[datetime]) -> tuple[list[int], list[str]]:

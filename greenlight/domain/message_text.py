@@ -22,6 +22,8 @@ from greenlight.domain.trades import Trade
 LIMIT: Final = 4096
 """Characters that Telegram takes in one message."""
 DUPLICATE: Final = "🔁 <i>may be a duplicate</i>"
+_TRADES: Final = 20
+"""Closed trades that a report lists, the last ones."""
 _TAG: Final = re.compile(r"</?(?:b|i|code|pre)>")
 _SIGNS: Final = {
     Event.POSITION_OPENED: "🟢",
@@ -209,7 +211,9 @@ def report_text(found: Report) -> str:
     lines = [f"📊 <b>{escaped(source)}</b>", f"<b>{_title(found)}</b>", ""]
     lines += _money(found)
     if found.trades:
-        lines += ["", "<b>Closed</b>", *(_trade_line(t) for t in found.trades)]
+        more = len(found.trades) - _TRADES
+        lines += ["", "<b>Closed</b>", *(_trade_line(t) for t in found.trades[-_TRADES:])]
+        lines += [f"and {counted(more, 'trade')} before"] if more > 0 else []
     if found.span.period is not Period.DAILY:
         lines += _groups("By strategy", found.by_strategy)
         lines += _groups("Best", [g for g in found.by_symbol if g.net_usd > 0][:3])

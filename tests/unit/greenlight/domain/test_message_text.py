@@ -15,7 +15,7 @@ from greenlight.domain.message_text import (
     split,
 )
 from greenlight.domain.reports import Period, report
-from tests.report_cases import TUE, WED, inputs
+from tests.report_cases import TUE, WED, at, inputs, trade
 
 
 def test_text_when_daily_then_these_words() -> None:
@@ -51,6 +51,13 @@ def test_text_when_monthly_then_says_why_there_is_no_regime() -> None:
     text = plain(report_text(report(inputs(Period.MONTHLY, WED))))
     assert "Monthly report, January 2008" in text
     assert "Regimes — (0 daily returns of the market; a state needs 20)" in text
+
+
+def test_text_when_many_were_closed_then_the_last_twenty_are_listed() -> None:
+    rows = [trade(f"t{number:02d}", "AAPL", "A", at(TUE, 16), 100) for number in range(23)]
+    lines = plain(report_text(report(inputs(Period.DAILY, TUE, trades=rows)))).split("\n")
+    assert sum(line.startswith("🎯 AAPL") for line in lines) == 20
+    assert lines[-1] == "and 3 trades before"
 
 
 def test_label_when_live_or_paper_then_in_capitals() -> None:
