@@ -37,6 +37,7 @@ from actors.recording import Recording
 from actors.refusals import Refusals
 from actors.side_look import SideLook
 from actors.stream_watch import StreamWatch
+from greenlight.domain.alerts import Event
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.ledger import is_flatten
 from greenlight.domain.market import (
@@ -401,7 +402,8 @@ class MarketDataHub:
             booking = self._store.book_fill(fill, Decimal(0))
         except OversoldError as error:
             logger.error("ledger: %s", error, extra={"action": "oversold"})
-            self._notifier.alert(f"{fill.symbol}: the ledger and the broker disagree: {error}")
+            text = f"{fill.symbol}: the ledger and the broker disagree: {error}"
+            self._notifier.alert(text, event=Event.DRIFT)
             return
         if booking.is_duplicate:
             return

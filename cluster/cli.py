@@ -27,6 +27,7 @@ from cluster import (
     cli_facts,
     cli_halts,
     cli_reconcile,
+    cli_report,
     cli_review,
     cli_volatility,
     doctor,
@@ -55,6 +56,7 @@ cli_facts.register(app)
 cli_backtest.register(app)
 cli_halts.register(app)
 cli_reconcile.register(app)
+cli_report.register(app)
 cli_review.register(app)
 cli_volatility.register(app)
 new_strategy.register(app)
@@ -152,12 +154,13 @@ def up(
 
 
 def _log(settings: Settings) -> None:
-    secret = settings.api_secret_key
+    secret, token = settings.api_secret_key, settings.telegram_bot_token
     log_as_json(
         process="desk",
         secrets=(
             settings.api_key_id or "",
             "" if secret is None else secret.get_secret_value(),
+            "" if token is None else token.get_secret_value(),
             *passwords_in(settings.database_url),
             *passwords_in(settings.redis_url),
         ),

@@ -282,6 +282,7 @@ class Desk:
         start_at: datetime,
     ) -> DeskConfig:
         trading_url, data_url, data_stream_url, trade_stream_url = urls
+        token = self._settings.telegram_bot_token
         return DeskConfig(
             desk=self._settings.desk,
             database_url=self.database_url,
@@ -299,7 +300,13 @@ class Desk:
             symbols=symbols,
             start_at=start_at,
             wants_minutes="1Min" in self._timeframes,
-            settings_json=self._settings.model_dump_json(exclude={"api_secret_key"}),
+            settings_json=self._settings.model_dump_json(
+                exclude={"api_secret_key", "telegram_bot_token"}
+            ),
+            # A replay in lockstep would tell of years within minutes.
+            wants_reporter=control_url is None
+            or (self._settings.telegram_replays and token is not None),
+            telegram_token=None if token is None else token.get_secret_value(),
             log_folder=str(self._home / "logs"),
             halt_file=str(halt_file(self._home)),
         )

@@ -14,7 +14,7 @@ from typing import Final
 
 from actors.measures import Measures, StreamLife
 from actors.reconciler import reconciled
-from cluster.launch import CORE, SUPERVISOR
+from cluster.launch import CORE, REPORTER, SUPERVISOR
 from cluster.probes import Reading
 from cluster.supervision import CrashLoop, SupervisorStatus
 from greenlight.domain.audit import DecisionKind
@@ -177,6 +177,8 @@ def _actors(reading: Reading[SupervisorStatus]) -> list[Component]:
             _since(status.heard_s.get(name), reading),
             limit_s=HEARD_WITHIN_S,
             problem=_in_words(status.loops.get(name)),
+            # Trading goes on while nobody is told.
+            is_needed=name != REPORTER,
         )
         for name in status.desired or CORE
     ]

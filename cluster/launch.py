@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 CORE: Final = ("recorder", "nightly", "risk-gate", "strategist", "market-data")
 """Actors that are always there, in the order in which they start."""
 SUPERVISOR: Final = "supervisor"
+REPORTER: Final = "reporter"
 FENCED_EXIT: Final = 75
 """Exit status of a process that another one has replaced (EX_TEMPFAIL)."""
 _LAST_WORDS_S: Final = 0.2
@@ -126,17 +127,29 @@ def create_monitor(config: DeskConfig, symbol: str) -> None:
 
 def create_core(config: DeskConfig) -> None:
     """Start the actors that are always there; each is up when this returns."""
-    names = (*CORE, SUPERVISOR)
+    names = (*core_of(config), SUPERVISOR)
     for name in names:
         create_core_actor(config, name)
     handles = [ray.get_actor(name, namespace=NAMESPACE) for name in names]
     ray.get([handle.call.remote("ping") for handle in handles])
 
 
+def core_of(config: DeskConfig) -> tuple[str, ...]:
+    """The actors that this desk always has: `CORE`, and the reporter where it is of use."""
+    return (*CORE, REPORTER) if config.wants_reporter else CORE
+
+
 def create_core_actor(config: DeskConfig, name: str) -> None:
     """Start one of the actors that are always there, or find it."""
     from actors import market_data, nightly, recorder, risk_gate, strategist
     from cluster import supervisor
+
+    if name == REPORTER:
+        from actors import reporter
+        from cluster.reporting import build_reporter
+
+        create("Reporter", name, reporter.OPTIONS, build_reporter, config)
+        return
 
     plan: dict[str, tuple[str, Mapping[str, Any], Callable[..., Any]]] = {
         "recorder": ("Recorder", recorder.OPTIONS, wiring.build_recorder),

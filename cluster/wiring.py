@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cluster.desk_config import DeskConfig
 from greenlight.adapters.alpaca_broker import AlpacaBroker, is_loopback
 from greenlight.adapters.clock import EventClock, SystemClock
-from greenlight.adapters.console import ConsoleNotifier
+from greenlight.adapters.outbox_notifier import OutboxNotifier
 from greenlight.adapters.rate_limit import Pace, TokenBucket, no_pace
 from greenlight.adapters.timescale import TimescaleStore
 from greenlight.ports import BrokerUnavailable, SentimentModel, Sleep, StoreUnavailable
@@ -137,16 +137,29 @@ def _universe(config: DeskConfig, store: TimescaleStore) -> tuple[str, ...]:
     return present_symbols(config.symbols, symbol_changes(row.decision for row in rows))
 
 
+def build_notifier(config: DeskConfig, store: TimescaleStore) -> OutboxNotifier:
+    """What an actor tells goes to the log and into the outbox."""
+
+    def now() -> datetime:
+        if not config.is_replay:
+            return SystemClock().now()
+        decisions = store.decisions(limit=1)
+        return decisions[-1].decision.at if decisions else config.start_at
+
+    return OutboxNotifier(store=store, now=now, sleep=time.sleep)
+
+
 def build_monitor(config: DeskConfig, symbol: str) -> PositionMonitor:
     """The position monitor of a symbol."""
     from actors.position_monitor import PositionMonitor
 
+    store = build_store(config)
     return insist(
         lambda: PositionMonitor(
             symbol=symbol,
-            store=build_store(config),
+            store=store,
             broker=build_broker(config),
-            notifier=ConsoleNotifier(),
+            notifier=build_notifier(config, store),
             desk=config.desk,
             now=_last_instant(config),
             sleep=time.sleep,
@@ -170,7 +183,7 @@ def build_gate(config: DeskConfig) -> RiskGate:
             store=store,
             broker=build_broker(config, _QUESTIONS_A_MINUTE),
             market_data=_market_data(config),
-            notifier=ConsoleNotifier(),
+            notifier=build_notifier(config, store),
             desk=config.desk,
             limits=settings.limits(),
             sectors=sector_table() | settings.sectors,
@@ -200,7 +213,7 @@ def build_strategist(config: DeskConfig) -> Strategist:
         market_data=_market_data(config),
         sentiment=build_sentiment(config, settings),
         gate=RemoteGate(RemoteActor(HOLDER)),
-        notifier=ConsoleNotifier(),
+        notifier=build_notifier(config, store),
         desk=config.desk,
         monotonic=time.monotonic,
         # A replay waits, and its decisions must not depend on how busy the machine is.
@@ -260,15 +273,16 @@ def build_nightly(config: DeskConfig) -> Nightly:
     from greenlight.domain.volatility import VolatilityPolicy
     from jobs.volatility import Forecaster
 
+    store = build_store(config)
     forecaster = Forecaster(
-        store=build_store(config),
+        store=store,
         market_data=_market_data(config),
         symbols=config.symbols,
         policy=VolatilityPolicy(),
         fan_out=fan_out,
     )
     threading.Thread(target=forecaster.warm_up, name="warm-up", daemon=True).start()
-    return Nightly(forecast=forecaster, notifier=ConsoleNotifier())
+    return Nightly(forecast=forecaster, notifier=build_notifier(config, store))
 
 
 def build_market_data(config: DeskConfig) -> MarketDataHub:
@@ -323,7 +337,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         monitors=monitors,
         recorder=RemoteRecorder(RemoteActor("recorder")),
         nightly=RemoteNightly(RemoteActor("nightly"), is_lockstep=is_lockstep),
-        notifier=ConsoleNotifier(),
+        notifier=build_notifier(config, store),
         desk=config.desk,
         symbols=symbols,
         limits=settings.limits(),
@@ -332,7 +346,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
             store=store,
             broker=broker,
             market_data=data,
-            notifier=ConsoleNotifier(),
+            notifier=build_notifier(config, store),
             desk=config.desk,
             sleep=time.sleep,
             desk_epoch=config.desk_epoch,

@@ -14,6 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
+from greenlight.domain.alerts import Alert, Event, Posted, Status
 from greenlight.domain.audit import (
     ChainedDecision,
     Decision,
@@ -584,6 +585,45 @@ class Store(Protocol):
         """Scores of the sessions from `start` to `end`, both included, by session and symbol."""
         ...
 
+    # -- outbox
+    def put_alert(self, alert: Alert) -> bool:
+        """Keep an alert whose cause has no row of its own; False where its key is there.
+
+        All others are written with their cause: a fill that opens or closes a position,
+        a refused protective order, and the decisions that `alerts.of_decision` names.
+        """
+        ...
+
+    def open_alerts(self, limit: int = 100) -> list[Posted]:
+        """The first alerts whose telling is not at its end, in the order of writing."""
+        ...
+
+    def unacknowledged_alerts(self, limit: int = 100) -> list[Posted]:
+        """Critical alerts that were told and that nobody has acknowledged."""
+        ...
+
+    def alerts(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Posted]:
+        """Alerts in the order of writing (the last `limit` of them)."""
+        ...
+
+    def mark_alert(
+        self, seq: int, status: Status, *, doubts: int, at: datetime, note: str | None = None
+    ) -> None:
+        """Write how far the telling has come (`at`: by the clock of the one who tells).
+
+        Raises
+        ------
+        LookupError
+            There is no such alert.
+        ValueError
+            The status cannot follow the one before.
+        """
+        ...
+
+    def acknowledge_alerts(self, at: datetime) -> int:
+        """Acknowledge every critical alert that was told; how many there were."""
+        ...
+
     # -- trials
     def record_trial(self, trial: Trial) -> bool:
         """Keep a trial in the ledger; False where it was there already."""
@@ -632,8 +672,18 @@ class SentimentModel(Protocol):
 class Notifier(Protocol):
     """Tells a person. Never raises, never waits."""
 
-    def alert(self, text: str) -> None:
-        """Something a person must act upon."""
+    def alert(self, text: str, *, event: Event = Event.TROUBLE, is_kept: bool = False) -> None:
+        """Something a person must act upon.
+
+        Parameters
+        ----------
+        text : str
+            In words.
+        event : Event
+            What it is about.
+        is_kept : bool
+            The store has written the alert already, with its cause.
+        """
         ...
 
 
@@ -699,6 +749,94 @@ class Streams(Protocol):
 
     def stop(self) -> None:
         """Disconnect and end the thread."""
+        ...
+
+
+# -- telling a person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is sent: small HTML (bold, italic, code), perhaps a picture, perhaps buttons.
+
+    `chat` is where to; None: where alerts go. `buttons` are pairs of what is shown
+    and what comes back. With `png` the text is its caption (1024 characters).
+    """
+
+    text: str
+    chat: str | None = None
+    is_silent: bool = False
+    png: bytes | None = None
+    buttons: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """It has arrived."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotDelivered:
+    """It has not arrived; to be sent again, not before `again_after_s` seconds."""
+
+    reason: str
+    again_after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubtful:
+    """The answer was cut off: it may have arrived."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """It will never be taken."""
+
+    reason: str
+
+
+Delivery = Delivered | NotDelivered | Doubtful | Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What somebody wrote, or the button that was pressed (`query` to be answered).
+
+    `at` (aware UTC) is when it was written; for a button when it came.
+    """
+
+    chat: str
+    user: str
+    text: str
+    at: datetime
+    query: str | None = None
+
+
+class Messenger(Protocol):
+    """Carries messages to a person and back. Never raises; keeps to its own limits."""
+
+    def send(self, message: Message) -> Delivery:
+        """Send one message; waits until the limits allow it."""
+        ...
+
+    def is_answering(self) -> bool:
+        """Whether the other side answers a question that changes nothing."""
+        ...
+
+    def asked(self, wait_s: float) -> list[Asked]:
+        """What has come since the last call; waits so long for something."""
+        ...
+
+    def settle(self, query: str, text: str) -> None:
+        """Answer a pressed button, so that it stops waiting."""
+        ...
+
+    def close(self) -> None:
+        """Give the connections back; nothing is sent afterwards."""
         ...
 
 

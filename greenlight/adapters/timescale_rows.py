@@ -49,7 +49,8 @@ def utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
-def _utc_or_none(at: datetime | None) -> datetime | None:
+def utc_or_none(at: datetime | None) -> datetime | None:
+    """The same instant in UTC; None stays None."""
     return None if at is None else at.astimezone(UTC)
 
 
@@ -226,7 +227,7 @@ def position_of(row: Row) -> Position:
         target_price=row[7],
         opened_at=utc(row[8]),
         exit_by=utc(row[9]),
-        closed_at=_utc_or_none(row[10]),
+        closed_at=utc_or_none(row[10]),
     )
 
 
@@ -406,9 +407,9 @@ def halt_of(row: Row) -> Halt:
     return Halt(
         halt_id=row[0],
         at=utc(row[1]),
-        until=_utc_or_none(row[2]),
+        until=utc_or_none(row[2]),
         reason=row[3],
-        lifted_at=_utc_or_none(row[4]),
+        lifted_at=utc_or_none(row[4]),
         lifted_reason=row[5],
     )
 

@@ -433,3 +433,47 @@ SELECT * FROM (
     WHERE (%(start)s::timestamptz IS NULL OR at >= %(start)s)
     ORDER BY at DESC, kind DESC LIMIT %(limit)s
 ) AS latest ORDER BY at, kind;
+
+-- outbox ----------------------------------------------------------------------
+
+-- name: insert_alert
+-- An alert; one of the same key is left as it was.
+INSERT INTO outbox (key, at, event, is_critical, symbol, position_id, facts)
+VALUES (%(key)s, %(at)s, %(event)s, %(is_critical)s, %(symbol)s, %(position_id)s, %(facts)s)
+ON CONFLICT (key) DO NOTHING;
+
+-- name: open_alerts
+-- The first so many alerts that are not at their end.
+SELECT seq, key, at, event, symbol, position_id, facts, status, doubts, changed_at, acked_at, note
+FROM outbox WHERE status IN ('waiting', 'sending', 'doubtful') ORDER BY seq LIMIT %(limit)s;
+
+-- name: unacknowledged_alerts
+-- Critical alerts that were told and that nobody has acknowledged.
+SELECT seq, key, at, event, symbol, position_id, facts, status, doubts, changed_at, acked_at, note
+FROM outbox
+WHERE is_critical AND acked_at IS NULL AND status IN ('sent', 'maybe') ORDER BY seq
+LIMIT %(limit)s;
+
+-- name: alerts
+-- The last so many alerts from an instant on, oldest first.
+SELECT * FROM (
+    SELECT seq, key, at, event, symbol, position_id, facts, status, doubts, changed_at, acked_at,
+           note
+    FROM outbox
+    WHERE (%(start)s::timestamptz IS NULL OR at >= %(start)s)
+    ORDER BY seq DESC LIMIT %(limit)s
+) AS latest ORDER BY seq;
+
+-- name: lock_alert
+-- The status of one alert, held until this transaction ends.
+SELECT status FROM outbox WHERE seq = %(seq)s FOR UPDATE;
+
+-- name: update_alert
+-- How far the telling of an alert has come.
+UPDATE outbox SET status = %(status)s, doubts = %(doubts)s, changed_at = %(at)s, note = %(note)s
+WHERE seq = %(seq)s;
+
+-- name: acknowledge_alerts
+-- Somebody has seen the critical alerts that were told.
+UPDATE outbox SET acked_at = %(at)s
+WHERE is_critical AND acked_at IS NULL AND status IN ('sent', 'maybe');
