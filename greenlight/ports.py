@@ -34,7 +34,7 @@ from greenlight.domain.orders import (
     Outcome,
 )
 from greenlight.domain.positions import Position
-from greenlight.domain.sentiment import Reading
+from greenlight.domain.sentiment import Headline, ModelStanding, Rating, Reading
 from greenlight.domain.trades import Trade
 from greenlight.domain.trials import Trial
 
@@ -584,8 +584,39 @@ class SentimentModel(Protocol):
     def read(self, symbol: str, now: datetime) -> Reading | Unavailable:
         """The tone of the headlines at or before `now`; answers at once, never raises.
 
-        The same symbol and instant give the same reading whenever they are asked.
+        The same symbol and instant give the same reading whenever they are asked, or
+        none.
         """
+        ...
+
+
+class ModelFailed(ConnectionError):
+    """A model's server gave no usable answer: away, too slow, refusing, or nonsense."""
+
+
+class HeadlineModel(Protocol):
+    """A model that rates single headlines; what it costs is its caller's to bound."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, as its server knows it."""
+        ...
+
+    @property
+    def prompt_version(self) -> str:
+        """Changes with everything that is sent beside the headline."""
+        ...
+
+    def standing(self) -> ModelStanding:
+        """How it stands now. Raises `ModelFailed`."""
+        ...
+
+    def warm_up(self) -> None:
+        """Load it and hold it there; may take minutes. Raises `ModelFailed`."""
+        ...
+
+    def rate(self, asks: Sequence[tuple[str, Headline]]) -> list[Rating | Unavailable]:
+        """Rate headlines for symbols side by side, each on its own; an answer for each."""
         ...
 
 

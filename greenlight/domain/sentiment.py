@@ -90,24 +90,66 @@ class Horizon(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opinion:
-    """What a model thought of one headline for one symbol.
+class Rating:
+    """A model's answer about a headline: `score` is -1 to 1, `relevance` 0 to 1."""
 
-    `score` is -1 to 1, `relevance` 0 to 1. `read_at` (aware UTC) is when the
-    model answered: what is decided at an instant rests on no later opinion.
-    """
-
-    symbol: str
-    headline: Headline
     score: float
     relevance: float
     event: EventType
     horizon: Horizon
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What a model thought of one headline for one symbol.
+
+    `digest` is that of the model's weights. `read_at` (aware UTC) is when the
+    model answered: what is decided at an instant rests on no later opinion.
+    """
+
+    symbol: str
+    headline: Headline
+    rating: Rating
     model: str
     digest: str
     prompt_version: str
     read_at: datetime
+
+
+class ModelState(StrEnum):
+    """How a model stands on its server.
+
+    Missing: not pulled. Cold: not loaded. Loading: a warm-up is under way. Warm:
+    all of it where it should be. Spilled: part of it lies outside the GPU's memory.
+    """
+
+    MISSING = "missing"
+    COLD = "cold"
+    LOADING = "loading"
+    WARM = "warm"
+    SPILLED = "spilled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStanding:
+    """What a server tells of a model; sizes in bytes, 0 while it is not loaded."""
+
+    state: ModelState
+    digest: str
+    size_bytes: int = 0
+    vram_bytes: int = 0
+
+
+def standing_of(digest: str, size_bytes: int, vram_bytes: int, *, wants_gpu: bool) -> ModelStanding:
+    """How a loaded model stands: where the CPU was asked for, it is warm there."""
+    is_spilled = wants_gpu and vram_bytes < size_bytes
+    return ModelStanding(
+        state=ModelState.SPILLED if is_spilled else ModelState.WARM,
+        digest=digest,
+        size_bytes=size_bytes,
+        vram_bytes=vram_bytes,
+    )
 
 
 def story(headline: Headline) -> str:
@@ -214,14 +256,14 @@ def reading_of(
         for opinion in opinions
         if opinion.symbol == symbol and opinion.headline.at <= now and opinion.read_at <= now
     )
-    relevant = [o for o in known if o.relevance > 0 and math.isfinite(o.score)]
+    relevant = [o for o in known if o.rating.relevance > 0 and math.isfinite(o.rating.score)]
     if not relevant:
         return Unavailable("no relevant headline" if known else "no headline was read")
     newest = max(o.headline.at for o in relevant)
     if now - newest > OLDEST_HALF_LIVES * half_life:
         return Unavailable(f"the newest headline is of {newest.isoformat()}")
-    weights = [o.relevance * freshness(now - o.headline.at, half_life) for o in relevant]
-    mean, uncertainty = spread([o.score for o in relevant], weights)
+    weights = [o.rating.relevance * freshness(now - o.headline.at, half_life) for o in relevant]
+    mean, uncertainty = spread([o.rating.score for o in relevant], weights)
     return Reading(
         symbol=symbol,
         at=now,

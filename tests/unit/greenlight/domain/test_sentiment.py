@@ -15,12 +15,15 @@ from greenlight.domain.sentiment import (
     EventType,
     Headline,
     Horizon,
+    ModelState,
     Opinion,
+    Rating,
     Reading,
     cache_key,
     first_told,
     reading_of,
     spread,
+    standing_of,
     story,
 )
 
@@ -40,11 +43,13 @@ def opinion(
     return Opinion(
         symbol="AAPL",
         headline=found,
-        score=score,
-        relevance=relevance,
-        event=EventType.OTHER,
-        horizon=Horizon.DAY,
-        reason="because",
+        rating=Rating(
+            score=score,
+            relevance=relevance,
+            event=EventType.OTHER,
+            horizon=Horizon.DAY,
+            reason="because",
+        ),
         model="m",
         digest="d",
         prompt_version="1",
@@ -142,6 +147,21 @@ def test_cache_key_when_any_part_differs_then_another() -> None:
     keys = {cache_key(*(p + "x" if i == n else p for i, p in enumerate(parts))) for n in range(4)}
     assert len(keys | {cache_key(*parts)}) == 5
     assert cache_key("a", "b", "c", "d") != cache_key("ab", "", "c", "d")
+
+
+@pytest.mark.parametrize(
+    ("vram", "wants_gpu", "state"),
+    [
+        (8, True, ModelState.WARM),
+        (7, True, ModelState.SPILLED),
+        (0, True, ModelState.SPILLED),
+        (0, False, ModelState.WARM),
+    ],
+)
+def test_standing_when_part_is_outside_the_gpu_then_spilled_unless_the_cpu_was_asked_for(
+    vram: int, wants_gpu: bool, state: ModelState
+) -> None:
+    assert standing_of("d", 8, vram, wants_gpu=wants_gpu).state is state
 
 
 SCORES = st.floats(-1, 1)
