@@ -15,6 +15,7 @@ from typing import Protocol
 
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.positions import WatchBand
+from greenlight.domain.sentiment import GivenReading, Opinion
 from greenlight.domain.signals import Signal
 from greenlight.ports import EquityMark, Heartbeat
 
@@ -134,4 +135,26 @@ class NightlyLink(Protocol):
 
     def finish(self) -> None:
         """In a lockstep replay wait until that is done; nothing else waits for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentimentNews:
+    """What the sentiment actor has, as of a version of one life of it.
+
+    `absence` says why nothing may be read now. `opinions` are all that still count;
+    None: they are those of the version that the caller has.
+    """
+
+    life: str
+    version: int
+    absence: str | None
+    opinions: tuple[Opinion, ...] | None
+
+
+class SentimentLink(Protocol):
+    """The sentiment actor."""
+
+    def news(self, life: str, version: int, given: Sequence[GivenReading]) -> SentimentNews:
+        """What is new since that version; takes what strategies were given meanwhile."""
         ...

@@ -61,7 +61,12 @@ class AlpacaNews:
 def _headline(row: Any) -> Headline:
     return Headline(
         at=parse_instant(row["created_at"]),
-        text=str(row["headline"]),
+        text=_storable(str(row["headline"])),
         symbols=tuple(row["symbols"]),
         is_synthetic=row.get("source") == SYNTHETIC_SOURCE,
     )
+
+
+def _storable(text: str) -> str:
+    """Without what no database keeps: NUL and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

@@ -62,7 +62,7 @@ class _Answer(BaseModel):
     relevance: Unit
     event_type: EventType
     horizon: Horizon
-    reason: Annotated[str, Field(max_length=MAX_REASON, pattern=r"\A[^\r\n]*\z")]
+    reason: Annotated[str, Field(max_length=MAX_REASON, pattern=r"\A[^\x00-\x1f]*\z")]
 
 
 class OllamaModel:

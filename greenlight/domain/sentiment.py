@@ -58,6 +58,16 @@ class Reading:
     is_synthetic: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenReading:
+    """What a strategy was given when it asked for a reading, with the model's weight then."""
+
+    symbol: str
+    at: datetime
+    weight: float
+    found: Reading | Unavailable
+
+
 Look = Callable[[], Reading | Unavailable]
 """Asks for the reading of the symbol at hand; a strategy asks only when it must."""
 
@@ -160,6 +170,11 @@ def story(headline: Headline) -> str:
     folded = unicodedata.normalize("NFKD", headline.text).casefold().replace("\u2212", "-")
     plain = "".join(c for c in folded if not unicodedata.combining(c))
     return hashlib.sha256(" ".join(_WORD.findall(plain)).encode()).hexdigest()
+
+
+def headline_id(headline: Headline) -> str:
+    """Names a headline by its instant and text."""
+    return hashlib.sha256(f"{headline.at.isoformat()}\0{headline.text}".encode()).hexdigest()
 
 
 def cache_key(digest: str, prompt_version: str, symbol: str, text: str) -> str:
