@@ -235,6 +235,7 @@ def test_offer_when_ten_thousand_wait_then_memory_is_flat_and_the_oldest_are_dro
     house = House(queue_size=500)
     house.store = ForgetfulStore()
     house.restart()
+    house.warm()
     house.model.failure = "hung"
     house.turns(3)
     sizes = []
