@@ -28,6 +28,7 @@ from cluster import (
     cli_halts,
     cli_reconcile,
     cli_review,
+    cli_sentiment,
     cli_volatility,
     doctor,
     new_strategy,
@@ -56,6 +57,7 @@ cli_backtest.register(app)
 cli_halts.register(app)
 cli_reconcile.register(app)
 cli_review.register(app)
+cli_sentiment.register(app)
 cli_volatility.register(app)
 new_strategy.register(app)
 

@@ -272,8 +272,10 @@ def build_sentiment_actor(config: DeskConfig) -> Sentiment:
     host = ollama_address(settings.ollama_host)
     server = None
     if settings.sentiment_serve:
-        folder = settings.home.resolve()
-        server = OllamaServer(host=host, folder=folder, has_gpu=wants_gpu)
+        home = (
+            settings.home.resolve() if config.log_folder is None else Path(config.log_folder).parent
+        )
+        server = OllamaServer(host=host, folder=home, has_gpu=wants_gpu)
     clock: Clock = SystemClock()
     if config.is_replay:
         clock = AlpacaClock(
