@@ -140,16 +140,18 @@ class NightlyLink(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentimentNews:
-    """What the sentiment actor has, as of a version of one life of it.
+    """What the sentiment actor has learnt since a caller's last question.
 
-    `absence` says why nothing may be read now. `opinions` are all that still count;
-    None: they are those of the version that the caller has.
+    `absence` says why nothing may be read now. `opinions` are the next ones, `version`
+    the number of the last of them, `has_more` whether others wait. Another `life` than
+    the caller's is another actor, which tells everything from the beginning.
     """
 
     life: str
     version: int
     absence: str | None
-    opinions: tuple[Opinion, ...] | None
+    opinions: tuple[Opinion, ...]
+    has_more: bool
 
 
 class SentimentLink(Protocol):

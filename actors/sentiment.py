@@ -15,6 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from actors.links import SentimentNews
@@ -75,6 +76,8 @@ _KEPT: Final = 20_000
 _OPINIONS: Final = 5_000
 """Opinions that a reading may rest on."""
 _UNSAVED: Final = 2_000
+_AT_ONCE: Final = 50
+"""Opinions told in one answer: taking in more would hold the strategist's process up."""
 
 Fetch = Callable[[Sequence[str], datetime, datetime], list[Headline]]
 Aside = Callable[[Callable[[], None]], None]
@@ -216,12 +219,18 @@ class Sentiment:
         """See `SentimentLink.news`."""
         with self._lock:
             self._unsaved.extend(given)
-            is_known = (life, version) == (self._life, self._version)
+            begun = version if life == self._life else 0
+            # The deque's first opinion has this number; earlier ones count no more.
+            first = self._version - len(self._opinions) + 1
+            skipped = max(begun + 1 - first, 0)
+            found = tuple(islice(self._opinions, skipped, skipped + _AT_ONCE))
+            last = first + skipped + len(found) - 1
             return SentimentNews(
                 life=self._life,
-                version=self._version,
+                version=last,
                 absence=absence(self._breaker, self._standing_now(), self._model.name),
-                opinions=None if is_known else tuple(self._opinions),
+                opinions=found,
+                has_more=last < self._version,
             )
 
     def offer(self, headlines: Iterable[Headline]) -> None:

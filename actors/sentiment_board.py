@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -24,6 +24,9 @@ FOLLOW_S: Final = 1.0
 SILENT_AFTER_S: Final = 10.0
 """An actor that has not answered for so long has nothing to say."""
 _GIVEN: Final = 1_000
+_A_SYMBOL: Final = 64
+"""Opinions of one symbol that a reading rests on; reading more would take too long."""
+_PAUSE_S: Final = 0.05
 
 
 class SentimentBoard:
@@ -53,10 +56,10 @@ class SentimentBoard:
         self._weight = weight
         self._half_life = half_life
         self._monotonic = monotonic
-        self._life, self._version = "", -1
+        self._life, self._version = "", 0
         self._heard_s: float | None = None
         self._absence: str | None = None
-        self._opinions: dict[str, list[Opinion]] = {}
+        self._opinions: dict[str, deque[Opinion]] = {}
         self._given: deque[GivenReading] = deque(maxlen=_GIVEN)
 
     def read(self, symbol: str, now: datetime) -> Reading | Unavailable:
@@ -82,24 +85,27 @@ class SentimentBoard:
             return Unavailable(f"the sentiment actor has been silent for {silent_s:.0f} s")
         if self._absence is not None:
             return Unavailable(self._absence)
-        mine = self._opinions.get(symbol, [])
+        mine = self._opinions.get(symbol, ())
         return reading_of(symbol, mine, now, half_life=self._half_life)
 
-    def follow(self) -> None:
-        """Ask the actor once for what is new; raises what the link does."""
+    def follow(self) -> bool:
+        """Ask the actor once for what is new; whether more waits. Raises what the link does."""
         given = tuple(self._given)
         news = self._link.news(self._life, self._version, given)
         for row in given:
             if self._given and self._given[0] is row:
                 self._given.popleft()
-        if news.opinions is not None:
-            by_symbol: dict[str, list[Opinion]] = defaultdict(list)
-            for opinion in news.opinions:
-                by_symbol[opinion.symbol].append(opinion)
-            self._opinions = dict(by_symbol)
-            self._life, self._version = news.life, news.version
+        is_other = news.life != self._life
+        opinions = {} if is_other else dict(self._opinions)
+        for opinion in news.opinions:
+            mine = opinions.get(opinion.symbol, ())
+            opinions[opinion.symbol] = deque((*mine, opinion), maxlen=_A_SYMBOL)
+        # Whoever reads meanwhile sees the old table or the new one.
+        self._opinions = opinions
+        self._life, self._version = news.life, news.version
         self._absence = news.absence
         self._heard_s = self._monotonic()
+        return news.has_more
 
 
 def keep_following(board: SentimentBoard, period_s: float = FOLLOW_S) -> threading.Event:
@@ -108,12 +114,13 @@ def keep_following(board: SentimentBoard, period_s: float = FOLLOW_S) -> threadi
 
     def run() -> None:
         while not stopping.is_set():
+            has_more = False
             try:
-                board.follow()
+                has_more = board.follow()
             except Exception as error:
                 # Whatever the way to the actor raises, there is nothing new.
                 logger.warning("not heard: %s", error, extra={"action": "follow_sentiment"})
-            stopping.wait(period_s)
+            stopping.wait(_PAUSE_S if has_more else period_s)
 
     threading.Thread(target=run, name="sentiment", daemon=True).start()
     return stopping

@@ -109,6 +109,14 @@ class SentimentRig:
             for number in range(count)
         )
 
+    def ping(self) -> str:
+        """Answer."""
+        return "rig"
+
+    def news(self, life: str, version: int, given: Sequence[GivenReading]) -> SentimentNews:
+        """See the actor; the rig is what a process serves."""
+        return self.actor.news(life, version, given)
+
     def stop(self) -> None:
         """End the threads."""
         self._following.set()

@@ -58,7 +58,7 @@ def trade(rig: SentimentRig) -> tuple[FakeStore, float]:
     return store, slowest_s
 
 
-@pytest.mark.fault("Ollama cold, 503, bad JSON, hung", bound_s=302)
+@pytest.mark.fault("Ollama cold, 503, bad JSON, hung", bound_s=310)
 @pytest.mark.parametrize("fault", ["killed", "hang", "503", "prose", "half", "nan", "range"])
 def test_model_when_it_fails_then_missing_never_zero_and_asked_again_after_five_minutes(
     server: StandIn, rig: SentimentRig, recovery: Recovery, fault: str

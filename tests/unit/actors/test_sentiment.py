@@ -111,10 +111,27 @@ def test_turn_when_warm_then_headlines_become_opinions_and_are_stored() -> None:
         ("AAPL", -0.5, "fake-digest"),
         ("MSFT", -0.5, "fake-digest"),
     ]
-    news = house.actor.news("", -1, [])
+    news = house.actor.news("", 0, [])
     assert news.absence is None
-    assert news.opinions == tuple(found)
-    assert house.actor.news(news.life, news.version, []).opinions is None
+    assert (news.opinions, news.has_more) == (tuple(found), False)
+    assert house.actor.news(news.life, news.version, []).opinions == ()
+
+
+def test_news_when_there_is_much_then_told_in_parts_each_once_and_in_order() -> None:
+    house = House(queue_size=1000).warm()
+    house.actor.offer([headline(number) for number in range(120)])
+    house.turns(40)
+    told, version, life = [], 0, ""
+    for has_more in (True, True, False):
+        news = house.actor.news(life, version, [])
+        told += news.opinions
+        life, version = news.life, news.version
+        assert news.has_more is has_more
+    assert [o.headline.text for o in told] == [f"story {number}" for number in range(120)]
+    house.actor.offer([headline(500)])
+    house.turns(1)
+    assert [o.headline.text for o in house.actor.news(life, version, []).opinions] == ["story 500"]
+    assert len(house.actor.news("other", version, []).opinions) == 50
 
 
 def test_turn_when_spilled_then_asked_all_the_same() -> None:
@@ -269,7 +286,7 @@ def test_restart_when_the_breaker_was_open_then_it_still_is_and_nothing_is_told_
     status = house.turns(3)
     assert (status.breaker.state, status.breaker.since) == (BreakerState.OPEN, since)
     assert len(house.notifier.alerts) == 1
-    assert len(house.actor.news("", -1, []).opinions or ()) == 1
+    assert len(house.actor.news("", 0, []).opinions) == 1
     house.actor.offer([headline(1)])
     assert house.actor.status().repeated == 1
 
@@ -279,7 +296,7 @@ def test_turn_when_the_store_is_away_then_kept_and_written_later() -> None:
     house.store.up = False
     house.actor.offer([headline(1)])
     given = GivenReading(symbol="AAPL", at=T0, weight=0.0, found=Unavailable("cold"))
-    house.actor.news("", -1, [given])
+    house.actor.news("", 0, [given])
     house.turns(2)
     assert house.model.asked
     house.store.up = True

@@ -24,6 +24,7 @@ class Link:
 
     def __init__(self, *, absence: str | None = None) -> None:
         self.up = True
+        self.life = "a"
         self.absence = absence
         self.opinions = tuple(
             replace(opinion(-0.8), read_at=AT, headline=replace(opinion(-0.8).headline, at=AT))
@@ -37,9 +38,15 @@ class Link:
         if not self.up:
             raise ConnectionError("away")
         self.given += given
-        known = (life, version) == ("a", 1)
+        begun = version if life == self.life else 0
+        found = self.opinions[begun : begun + 50]
+        last = begun + len(found)
         return SentimentNews(
-            life="a", version=1, absence=self.absence, opinions=None if known else self.opinions
+            life=self.life,
+            version=last,
+            absence=self.absence,
+            opinions=found,
+            has_more=last < len(self.opinions),
         )
 
 
@@ -70,7 +77,7 @@ def test_read_when_followed_then_the_weighted_reading() -> None:
     assert reading.score == pytest.approx(-0.4)
     assert isinstance(found.read("IBM", AT), Unavailable)
     found.follow()
-    assert link.asked == [("", -1), ("a", 1)]
+    assert link.asked == [("", 0), ("a", 1)]
     assert isinstance(found.read("AAPL", AT), Reading)
 
 
@@ -123,13 +130,23 @@ def test_read_when_there_are_many_opinions_then_still_under_a_millisecond() -> N
         for number in range(40)
     )
     found = board(link)
-    found.follow()
+    while found.follow():
+        pass
     took = []
     for symbol in range(30):
         begun = time.perf_counter()
         assert isinstance(found.read(f"S{symbol}", AT + timedelta(hours=1)), Reading)
         took.append(time.perf_counter() - begun)
     assert sorted(took)[15] < 0.001
+
+
+def test_follow_when_another_life_answers_then_what_the_old_one_told_is_forgotten() -> None:
+    link = Link()
+    found = board(link)
+    found.follow()
+    link.life, link.opinions = "b", ()
+    found.follow()
+    assert found.read("AAPL", AT) == Unavailable("no headline was read")
 
 
 def test_keep_following_when_the_actor_is_away_then_goes_on() -> None:

@@ -39,7 +39,7 @@ def bars() -> dict[str, list[Bar]]:
     steps = {}
     for number, row in enumerate(falls()):
         after = 0.02 if number % 2 == 0 else -0.02
-        steps |= {row: -0.04, row + 1: 0.015, row + 2: after, row + 3: after}
+        steps |= {row: -0.04, row + 1: 0.045, row + 2: after, row + 3: after}
     for row, day in enumerate(sessions()):
         before = price
         price *= 1 + steps.get(row, 0.005 * (-1) ** row)
@@ -72,7 +72,7 @@ def plan() -> BacktestPlan:
         limits=settings.limits(),
         costs=FREE,
         entry=settings.entry_policy(),
-        start_cash_usd=100_000.0,
+        start_cash_usd=10_000.0,
         policy=None,
         resume_sessions=1,
     )
