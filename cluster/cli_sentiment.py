@@ -20,8 +20,8 @@ from cluster.ollama_server import ollama_address
 from cluster.processes import StartError
 from greenlight.domain.audit import DecisionKind, instant_text
 from greenlight.domain.market import EASTERN, Unavailable
-from greenlight.domain.sentiment import ModelState, Reading
-from greenlight.domain.sentiment_status import SentimentStatus, from_json, to_json
+from greenlight.domain.sentiment import Reading
+from greenlight.domain.sentiment_status import from_json, in_words, to_json
 from greenlight.ports import ModelFailed, Store
 from greenlight.settings import Settings, load_settings
 from jobs.readiness import present
@@ -77,7 +77,8 @@ def status(as_json: cli_facts.JsonFlag = False) -> None:
     if found is None:
         console.print("no model has read anything yet")
         return
-    for name, text in described(found):
+    as_of = f"{found.at.astimezone(EASTERN):%Y-%m-%d %H:%M:%S} ET"
+    for name, text in (*in_words(found), ("as of", as_of)):
         console.print(f"  {name:<9} {text}")
     if used:
         told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(used.items()))
@@ -92,29 +93,6 @@ def status(as_json: cli_facts.JsonFlag = False) -> None:
             table.add_row(one.symbol, at, "–", one.found.reason)
     if given:
         console.print(table)
-
-
-def described(found: SentimentStatus) -> list[tuple[str, str]]:
-    """A status in words."""
-    standing = found.standing
-    state = "no answer" if standing is None else str(standing.state)
-    where = ""
-    if standing is not None and standing.state in {ModelState.WARM, ModelState.SPILLED}:
-        share = standing.vram_bytes / standing.size_bytes if standing.size_bytes else 0.0
-        where = f", {share:.0%} on the GPU" if found.wants_gpu else ", on the CPU by setting"
-    breaker = found.breaker
-    failing = "" if breaker.last_failure is None else f": {breaker.last_failure}"
-    return [
-        ("model", f"{found.model}: {state}{where}"),
-        ("breaker", f"{breaker.state}, opened {breaker.openings} times{failing}"),
-        (
-            "headlines",
-            f"{found.rated} rated, {found.reused} from the cache, {found.repeated} copies, "
-            f"{found.waiting} waiting, {found.dropped} dropped, {found.failed} given up",
-        ),
-        ("readings", found.absence or "there are"),
-        ("as of", f"{found.at.astimezone(EASTERN):%Y-%m-%d %H:%M:%S} ET"),
-    ]
 
 
 def _weight(settings: Settings) -> str:

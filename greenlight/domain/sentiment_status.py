@@ -88,3 +88,24 @@ def from_json(row: Mapping[str, Any]) -> SentimentStatus:
             "standing": standing,
         }
     )
+
+
+def in_words(status: SentimentStatus) -> list[tuple[str, str]]:
+    """A status as a person reads it: what it is about, and how that stands."""
+    standing, breaker = status.standing, status.breaker
+    state = "no answer" if standing is None else str(standing.state)
+    where = "" if status.wants_gpu else ", on the CPU by setting"
+    if standing is not None and status.wants_gpu and standing.size_bytes:
+        where = f", {standing.vram_bytes / standing.size_bytes:.0%} on the GPU"
+    failing = "" if breaker.last_failure is None else f": {breaker.last_failure}"
+    times = "once" if breaker.openings == 1 else f"{breaker.openings} times"
+    return [
+        ("model", f"{status.model}: {state}{where}"),
+        ("breaker", f"{breaker.state}, opened {times}{failing}"),
+        (
+            "headlines",
+            f"{status.rated} rated, {status.reused} from the cache, {status.repeated} copies, "
+            f"{status.waiting} waiting, {status.dropped} dropped, {status.failed} given up",
+        ),
+        ("readings", status.absence or "there are"),
+    ]
