@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from greenlight.domain.market import Unavailable
@@ -167,7 +168,13 @@ def story(headline: Headline) -> str:
 
     Agencies copy each other's headlines with such differences alone.
     """
-    folded = unicodedata.normalize("NFKD", headline.text).casefold().replace("\u2212", "-")
+    return _story(headline.text)
+
+
+# A reading compares the same headlines again and again.
+@lru_cache(maxsize=8192)
+def _story(text: str) -> str:
+    folded = unicodedata.normalize("NFKD", text).casefold().replace("\u2212", "-")
     plain = "".join(c for c in folded if not unicodedata.combining(c))
     return hashlib.sha256(" ".join(_WORD.findall(plain)).encode()).hexdigest()
 

@@ -107,7 +107,7 @@ def opinions(*, is_seer: bool) -> list[Opinion]:
 
 
 def compared(*, is_seer: bool) -> Worth:
-    strategy = NewsReversal()
+    strategy = NewsReversal(min_sigmas=1.2)
     found = worth(board(), strategy, opinions(is_seer=is_seer), plan(), half_life=DAY)
     assert isinstance(found, Worth)
     return found
