@@ -29,6 +29,7 @@ from cluster import (
     cli_reconcile,
     cli_report,
     cli_review,
+    cli_sentiment,
     cli_volatility,
     doctor,
     new_strategy,
@@ -58,6 +59,7 @@ cli_halts.register(app)
 cli_reconcile.register(app)
 cli_report.register(app)
 cli_review.register(app)
+cli_sentiment.register(app)
 cli_volatility.register(app)
 new_strategy.register(app)
 

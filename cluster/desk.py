@@ -268,7 +268,8 @@ class Desk:
 
     def _start_engine(self, dashboard_port: int | None) -> str | None:
         """Start Ray, and give its dashboard's address; a test starts a cluster here."""
-        return launch.start_ray(dashboard_port=dashboard_port)
+        offers_model = self._settings.sentiment == "ollama"
+        return launch.start_ray(dashboard_port=dashboard_port, offers_model=offers_model)
 
     def _config(
         self,

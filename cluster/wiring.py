@@ -22,7 +22,7 @@ from greenlight.adapters.clock import EventClock, SystemClock
 from greenlight.adapters.outbox_notifier import OutboxNotifier
 from greenlight.adapters.rate_limit import Pace, TokenBucket, no_pace
 from greenlight.adapters.timescale import TimescaleStore
-from greenlight.ports import BrokerUnavailable, SentimentModel, Sleep, StoreUnavailable
+from greenlight.ports import BrokerUnavailable, Clock, SentimentModel, Sleep, StoreUnavailable
 
 if TYPE_CHECKING:
     from actors.links import MonitorsLink
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from actors.position_monitor import PositionMonitor
     from actors.recorder import Recorder
     from actors.risk_gate import RiskGate
+    from actors.sentiment import Sentiment
     from actors.strategist import Strategist
     from greenlight.adapters.alpaca_data import AlpacaMarketData
+    from greenlight.adapters.alpaca_news import AlpacaNews
     from greenlight.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -114,7 +116,8 @@ def _market_data(config: DeskConfig) -> AlpacaMarketData:
     )
 
 
-def _settings(config: DeskConfig) -> Settings:
+def settings_of(config: DeskConfig) -> Settings:
+    """The settings that travel with the configuration."""
     from greenlight.settings import Settings
 
     return Settings.model_validate_json(config.settings_json)
@@ -175,7 +178,7 @@ def build_gate(config: DeskConfig) -> RiskGate:
     from greenlight.adapters.sector_table import sector_table
     from jobs.forecasts import ExpectedVolatility
 
-    settings = _settings(config)
+    settings = settings_of(config)
     store = build_store(config)
     switch = no_switch if config.halt_file is None else HaltFile(Path(config.halt_file))
     return insist(
@@ -205,7 +208,7 @@ def build_strategist(config: DeskConfig) -> Strategist:
     from cluster.remote_ports import RemoteActor, RemoteGate
     from greenlight.strategies import build_strategies
 
-    settings, store = _settings(config), build_store(config)
+    settings, store = settings_of(config), build_store(config)
     return Strategist(
         strategies=build_strategies(settings),
         symbols=_universe(config, store),
@@ -227,15 +230,11 @@ def build_sentiment(config: DeskConfig, settings: Settings) -> SentimentModel:
         from greenlight.adapters.no_sentiment import NoSentiment
 
         return NoSentiment()
-    from greenlight.adapters.alpaca_news import AlpacaNews
+    if settings.sentiment == "ollama":
+        return _board(settings)
     from greenlight.adapters.lexicon import Lexicon, WaitingLexicon, keep_fresh
 
-    news = AlpacaNews(
-        base_url=config.data_url,
-        key_id=config.key_id,
-        secret_key=config.secret_key,
-        deadline_s=config.request_deadline_s,
-    )
+    news = _news(config)
     kind = WaitingLexicon if config.is_replay else Lexicon
     lexicon = kind(
         fetch=news.headlines,
@@ -245,6 +244,90 @@ def build_sentiment(config: DeskConfig, settings: Settings) -> SentimentModel:
     if not config.is_replay:
         keep_fresh(lexicon, SystemClock().now, _HEADLINES_EVERY_S)
     return lexicon
+
+
+def _board(settings: Settings) -> SentimentModel:
+    from actors.sentiment_board import SentimentBoard, keep_following
+    from cluster.launch import SENTIMENT
+    from cluster.remote_ports import RemoteActor, RemoteSentiment
+
+    board = SentimentBoard(
+        link=RemoteSentiment(RemoteActor(SENTIMENT)),
+        weight=settings.sentiment_weight,
+        half_life=timedelta(hours=settings.sentiment_half_life_h),
+        monotonic=time.monotonic,
+    )
+    keep_following(board)
+    return board
+
+
+def _news(config: DeskConfig) -> AlpacaNews:
+    from greenlight.adapters.alpaca_news import AlpacaNews
+
+    return AlpacaNews(
+        base_url=config.data_url,
+        key_id=config.key_id,
+        secret_key=config.secret_key,
+        deadline_s=config.request_deadline_s,
+    )
+
+
+def build_sentiment_actor(config: DeskConfig) -> Sentiment:
+    """The sentiment actor at work, with its news stream and, where asked for, its server."""
+    from actors.sentiment import Sentiment
+    from cluster.ollama_server import OllamaServer, ollama_address
+    from greenlight.adapters.alpaca_clock import AlpacaClock
+    from greenlight.adapters.alpaca_news import AlpacaNewsStream
+    from greenlight.adapters.ollama import OllamaModel
+
+    settings = settings_of(config)
+    wants_gpu = settings.sentiment_gpu_frac > 0
+    host = ollama_address(settings.ollama_host)
+    server = None
+    if settings.sentiment_serve:
+        home = (
+            settings.home.resolve() if config.log_folder is None else Path(config.log_folder).parent
+        )
+        server = OllamaServer(host=host, folder=home, has_gpu=wants_gpu)
+    clock: Clock = SystemClock()
+    if config.is_replay:
+        clock = AlpacaClock(
+            base_url=config.trading_url,
+            key_id=config.key_id,
+            secret_key=config.secret_key,
+            deadline_s=config.request_deadline_s,
+        )
+    store = build_store(config)
+    model = OllamaModel(
+        host=host,
+        model=settings.sentiment_model,
+        deadline_s=settings.sentiment_deadline_s,
+        wants_gpu=wants_gpu,
+    )
+    actor = insist(
+        lambda: Sentiment(
+            model=model,
+            store=store,
+            fetch=_news(config).headlines,
+            notifier=ConsoleNotifier(),
+            now=clock.now,
+            symbols=_universe(config, store),
+            half_life=timedelta(hours=settings.sentiment_half_life_h),
+            parallel=settings.sentiment_parallel,
+            queue_size=settings.sentiment_queue,
+            wants_gpu=wants_gpu,
+            server=server,
+        )
+    )
+    stream = AlpacaNewsStream(
+        stream_url=config.data_stream_url,
+        key_id=config.key_id,
+        secret_key=config.secret_key,
+        symbols=config.symbols,
+    )
+    stream.start(lambda headline: actor.offer([headline]))
+    actor.start()
+    return actor
 
 
 def build_recorder(config: DeskConfig) -> Recorder:
@@ -304,7 +387,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
 
     store, data = build_store(config), _market_data(config)
     broker = build_broker(config, _QUESTIONS_A_MINUTE)
-    settings = _settings(config)
+    settings = settings_of(config)
     is_lockstep = config.control_url is not None
     clock: Any = EventClock(_last_instant(config)) if config.is_replay else SystemClock()
     store = build_store(config)

@@ -35,7 +35,14 @@ from greenlight.domain.orders import (
     Outcome,
 )
 from greenlight.domain.positions import Position
-from greenlight.domain.sentiment import Reading
+from greenlight.domain.sentiment import (
+    GivenReading,
+    Headline,
+    ModelStanding,
+    Opinion,
+    Rating,
+    Reading,
+)
 from greenlight.domain.trades import Trade
 from greenlight.domain.trials import Trial
 
@@ -664,8 +671,75 @@ class SentimentModel(Protocol):
     def read(self, symbol: str, now: datetime) -> Reading | Unavailable:
         """The tone of the headlines at or before `now`; answers at once, never raises.
 
-        The same symbol and instant give the same reading whenever they are asked.
+        The same symbol and instant give the same reading whenever they are asked, or
+        none.
         """
+        ...
+
+
+class ModelFailed(ConnectionError):
+    """A model's server gave no usable answer: away, too slow, refusing, or nonsense."""
+
+
+class HeadlineModel(Protocol):
+    """A model that rates single headlines; what it costs is its caller's to bound."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, as its server knows it."""
+        ...
+
+    @property
+    def prompt_version(self) -> str:
+        """Changes with everything that is sent beside the headline."""
+        ...
+
+    def standing(self) -> ModelStanding:
+        """How it stands now. Raises `ModelFailed`."""
+        ...
+
+    def warm_up(self) -> None:
+        """Load it and hold it there; may take minutes. Raises `ModelFailed`."""
+        ...
+
+    def rate(self, asks: Sequence[tuple[str, Headline]]) -> list[Rating | Unavailable]:
+        """Rate headlines for symbols side by side, each on its own; an answer for each."""
+        ...
+
+
+class NewsStore(Protocol):
+    """What is kept of the news. Every method raises `StoreUnavailable` when it is away."""
+
+    def write_headlines(self, headlines: Sequence[Headline]) -> None:
+        """Store headlines; a repeated one stays."""
+        ...
+
+    def headlines(self, start: datetime, limit: int | None = 1000) -> list[Headline]:
+        """Headlines from `start` on, oldest first (the last `limit` of them)."""
+        ...
+
+    def write_opinions(self, opinions: Sequence[Opinion]) -> None:
+        """Store opinions with their headlines; a repeated one stays."""
+        ...
+
+    def opinions(self, start: datetime, limit: int | None = 1000) -> list[Opinion]:
+        """Opinions of headlines from `start` on, oldest first (the last `limit` of them)."""
+        ...
+
+    def write_readings(self, given: Sequence[GivenReading]) -> None:
+        """Store what strategies were given; a repeated symbol and instant stays."""
+        ...
+
+    def readings(self, start: datetime, limit: int | None = 1000) -> list[GivenReading]:
+        """What strategies were given from `start` on, oldest first (the last `limit`)."""
+        ...
+
+    def save_sentiment_state(self, at: datetime, state: Mapping[str, object]) -> None:
+        """Replace how the model stands, as JSON."""
+        ...
+
+    def sentiment_state(self) -> dict[str, object] | None:
+        """How the model stood last; None before the first."""
         ...
 
 

@@ -45,6 +45,9 @@ _DECISIVE: Final = (
     "range_hold_sessions",
     "sentiment",
     "sentiment_window_h",
+    "sentiment_model",
+    "sentiment_weight",
+    "sentiment_half_life_h",
     "stop_frac",
     "target_frac",
     "hold_sessions",
@@ -205,11 +208,49 @@ class Settings(BaseSettings):
     )
 
     # -- news
-    sentiment: Literal["none", "lexicon"] = Field(
-        default="none", description="What reads the news: nothing, or the VADER lexicon."
+    sentiment: Literal["none", "lexicon", "ollama"] = Field(
+        default="none",
+        description="What reads the news: nothing, the VADER lexicon, or a model on Ollama.",
     )
     sentiment_window_h: float = Field(
         default=72, gt=0, le=240, description="Hours of headlines in a reading (a weekend)."
+    )
+    ollama_host: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("OLLAMA_HOST"),
+        description="Address of the Ollama server; none: this machine's, on port 11434.",
+    )
+    sentiment_model: str = Field(
+        default="llama3.1:8b", min_length=1, description="Its model, as Ollama names it."
+    )
+    sentiment_weight: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="What the model's scores count; 0 until 'greenlight sentiment report' "
+        "finds that they help.",
+    )
+    sentiment_half_life_h: float = Field(
+        default=24, gt=0, le=240, description="Hours in which a reading halves (a day; ours)."
+    )
+    sentiment_deadline_s: float = Field(
+        default=15, gt=0, le=120, description="Longest wait for the rating of a headline (ours)."
+    )
+    sentiment_parallel: int = Field(
+        default=4, ge=1, le=32, description="Headlines rated side by side (Ollama's default)."
+    )
+    sentiment_queue: int = Field(
+        default=500, ge=1, le=10_000, description="Headlines that may wait; then the oldest go."
+    )
+    sentiment_gpu_frac: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Share of a GPU that Ray keeps for the model; 0: it runs on the CPU.",
+    )
+    sentiment_serve: bool = Field(
+        default=False,
+        description="Run 'ollama serve' where the model is placed, instead of finding one there.",
     )
 
     # -- limits
@@ -434,6 +475,7 @@ def load_settings(**overrides: object) -> Settings:
             "api_secret_key",
             "telegram_bot_token",
             "telegram_chat_id",
+            "ollama_host",
         }
         name = field if field in vendor or field.isupper() else f"GREENLIGHT_{field.upper()}"
         is_secret = field.lower() in {"api_secret_key", "telegram_bot_token"}

@@ -124,6 +124,7 @@ class FakeSentiment:
             symbol=symbol,
             at=now,
             score=self.scores[symbol],
+            uncertainty=0.5,
             headlines=1,
             model="fake",
             is_synthetic=True,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
@@ -46,7 +46,8 @@ class Board:
     `sessions` are its sessions by row; `factor` (float64[sessions, symbols]) is how
     many of the last session's shares one share of a session has become; `volume`
     (float64[bars, symbols]) counts raw shares; `daily` has the raw daily bars of
-    each symbol by day. `is_daily`: a bar is a session.
+    each symbol by day. `is_daily`: a bar is a session. `scores` are the news' readings
+    at the closes of each symbol, where there were any.
     """
 
     market: Market
@@ -56,6 +57,7 @@ class Board:
     daily: Mapping[str, Mapping[date, Bar]]
     series: Mapping[str, DailySeries]
     is_daily: bool
+    scores: Mapping[str, Mapping[date, float]] = field(default_factory=dict)
 
     def first_bar(self, day: date) -> int:
         """The first bar of the first session on or after a day."""
@@ -67,6 +69,7 @@ class Board:
         one = self.series[self.market.symbols[symbol]]
         days = np.array([s.day for s in self.sessions], dtype="datetime64[D]")
         rows, kept = _rows(days, one)
+        scores = self.scores.get(one.symbol, {})
         factor, zeros = self.factor[rows, symbol], np.zeros(len(rows))
         found = History(
             symbol=one.symbol,
@@ -78,7 +81,7 @@ class Board:
             day=(rows + 1).astype(np.float64),
             minute=zeros,
             session_minutes=zeros,
-            score=np.full(len(rows), math.nan),
+            score=np.array([scores.get(self.sessions[row].day, math.nan) for row in rows]),
         )
         return found, rows
 

@@ -22,6 +22,7 @@ from typing import Any, Final
 import psycopg
 
 from greenlight.adapters import timescale_rows as rows
+from greenlight.adapters.timescale_news import NewsTables
 from greenlight.adapters.timescale_outbox import OutboxTables
 from greenlight.adapters.timescale_pool import Connection
 from greenlight.adapters.timescale_schema import migrate
@@ -67,7 +68,7 @@ _DESK: Final = "(desk)"
 """Holder of the desk's own epoch; no actor has this name."""
 
 
-class TimescaleStore(OutboxTables):
+class TimescaleStore(OutboxTables, NewsTables):
     """`greenlight.ports.Store` on PostgreSQL; safe to share between threads.
 
     Connects on the first call, so it can be built while the server is away.

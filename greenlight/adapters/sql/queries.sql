@@ -477,3 +477,62 @@ WHERE seq = %(seq)s;
 -- Somebody has seen the critical alerts that were told.
 UPDATE outbox SET acked_at = %(at)s
 WHERE is_critical AND acked_at IS NULL AND status IN ('sent', 'maybe');
+
+-- news ------------------------------------------------------------------------
+
+-- name: insert_headline
+-- A headline; a repeated one is left as it was.
+INSERT INTO headlines (headline_id, at, headline, symbols, is_synthetic)
+VALUES (%(headline_id)s, %(at)s, %(headline)s, %(symbols)s, %(is_synthetic)s)
+ON CONFLICT DO NOTHING;
+
+-- name: headlines
+-- The last so many headlines from an instant on, oldest first.
+SELECT * FROM (
+    SELECT at, headline, symbols, is_synthetic, headline_id FROM headlines
+    WHERE at >= %(start)s ORDER BY at DESC, headline_id DESC LIMIT %(limit)s
+) AS latest ORDER BY at, headline_id;
+
+-- name: insert_opinion
+-- What a model thought of a headline for a symbol; a repeated one is left as it was.
+INSERT INTO opinions
+    (headline_id, symbol, model, digest, prompt_version, read_at, score, relevance, event_type,
+     horizon, reason)
+VALUES (%(headline_id)s, %(symbol)s, %(model)s, %(digest)s, %(prompt_version)s, %(read_at)s,
+        %(score)s, %(relevance)s, %(event_type)s, %(horizon)s, %(reason)s)
+ON CONFLICT DO NOTHING;
+
+-- name: opinions
+-- The last so many opinions of headlines from an instant on, oldest headline first.
+SELECT * FROM (
+    SELECT h.at, h.headline, h.symbols, h.is_synthetic, o.symbol, o.model, o.digest,
+           o.prompt_version, o.read_at, o.score, o.relevance, o.event_type, o.horizon, o.reason,
+           h.headline_id
+    FROM opinions AS o JOIN headlines AS h USING (headline_id)
+    WHERE h.at >= %(start)s
+    ORDER BY h.at DESC, h.headline_id DESC, o.symbol DESC, o.read_at DESC LIMIT %(limit)s
+) AS latest ORDER BY at, headline_id, symbol, read_at;
+
+-- name: insert_reading
+-- A reading that a strategy was given, or why none; a repeated one is left as it was.
+INSERT INTO readings
+    (symbol, at, weight, model, score, uncertainty, headlines, is_synthetic, reason)
+VALUES (%(symbol)s, %(at)s, %(weight)s, %(model)s, %(score)s, %(uncertainty)s, %(headlines)s,
+        %(is_synthetic)s, %(reason)s)
+ON CONFLICT DO NOTHING;
+
+-- name: readings
+-- The last so many readings from an instant on, oldest first.
+SELECT * FROM (
+    SELECT symbol, at, weight, model, score, uncertainty, headlines, is_synthetic, reason
+    FROM readings WHERE at >= %(start)s ORDER BY at DESC, symbol DESC LIMIT %(limit)s
+) AS latest ORDER BY at, symbol;
+
+-- name: upsert_sentiment_state
+-- How the model stands now.
+INSERT INTO sentiment_state (at, state) VALUES (%(at)s, %(state)s)
+ON CONFLICT (is_only) DO UPDATE SET at = excluded.at, state = excluded.state;
+
+-- name: sentiment_state
+-- How the model stood last.
+SELECT state FROM sentiment_state;
