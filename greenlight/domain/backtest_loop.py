@@ -155,6 +155,8 @@ def run_bars(
                         floor_usd,
                         bid_share,
                     )
+                    if is_alone and not terms.keeps_marks:
+                        at += int(np.searchsorted(signal_bar[at:], t - 1))
                     while is_alone and at < len(signal_bar) and signal_bar[at] + 1 < t:
                         usd = terms.fixed_qty * opens[signal_bar[at] + 1, 0] * ask_share
                         failed, _ = fixed_verdict(slots, prices, 0, purse[CASH], usd)
@@ -237,8 +239,9 @@ def run_bars(
         purse[EQUITY] = equity
         if equity != before and has_rules:
             halt(limits, hand, bars.end_s[t], session)
-        row = t - terms.first
-        figures[row, 0], figures[row, 1], figures[row, 2] = purse[CASH], equity, exposure
+        if terms.keeps_marks:
+            row = t - terms.first
+            figures[row, 0], figures[row, 1], figures[row, 2] = purse[CASH], equity, exposure
         if is_at_open:
             t += 1
             continue
@@ -277,7 +280,7 @@ def run_bars(
 @njit(cache=True)
 def _idle(figures: FloatArray, t: int, until: int, first: int, cash_usd: float) -> int:
     """Write the bars before `until` in which nothing is held; the next bar."""
-    for row in range(t - first, until - first):
+    for row in range(t - first, min(until - first, len(figures))):
         figures[row, 0], figures[row, 1], figures[row, 2] = cash_usd, cash_usd, 0.0
     return max(t, until)
 
@@ -324,7 +327,8 @@ def _hold(
         if equity <= floor_usd:
             break
         row = t - first
-        figures[row, 0], figures[row, 1], figures[row, 2] = cash_usd, equity, qty * price
+        if row < len(figures):
+            figures[row, 0], figures[row, 1], figures[row, 2] = cash_usd, equity, qty * price
         mark, equity_usd = price, equity
         t += 1
     return t, mark, equity_usd

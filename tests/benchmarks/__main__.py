@@ -14,7 +14,7 @@ import platform
 import subprocess
 import sys
 
-NAMES = ("replay", "exit_latency", "ingest", "strategist", "garch", "backtest")
+NAMES = ("replay", "exit_latency", "ingest", "strategist", "garch", "backtest", "sweep")
 
 
 def main(names: list[str]) -> int:
