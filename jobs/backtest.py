@@ -19,7 +19,7 @@ import numpy as np
 from greenlight.adapters.history import IntArray
 from greenlight.domain import performance
 from greenlight.domain.backtest import BacktestResult, Wishes, simulate
-from greenlight.domain.backtest_arrays import Terms
+from greenlight.domain.backtest_arrays import Signals, Terms
 from greenlight.domain.backtest_fills import CostTerms
 from greenlight.domain.backtest_signals import (
     Column,
@@ -28,10 +28,8 @@ from greenlight.domain.backtest_signals import (
     stepped_signals,
     strategy_signals,
 )
-from greenlight.domain.correlation import SESSIONS
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.execution import EntryPolicy
-from greenlight.domain.forecasts import VolatilityForecast, expected_vol_ann
 from greenlight.domain.market import Bar, Unavailable, eastern_date, eastern_midnight
 from greenlight.domain.metrics import (
     DailyReturns,
@@ -42,9 +40,9 @@ from greenlight.domain.metrics import (
     win_rate,
 )
 from greenlight.domain.signals import Strategy
-from greenlight.domain.sizing import recent_volatility, volatility_scale
 from greenlight.domain.trials import Trial
-from greenlight.domain.volatility import VolatilityPolicy, forecast
+from greenlight.domain.volatility import VolatilityPolicy
+from jobs.backtest_forecasts import symbol_scales
 from jobs.backtest_market import Board
 
 _DAILY = "1Day"
@@ -79,30 +77,53 @@ def backtest(board: Board, plan: BacktestPlan) -> BacktestResult:
         The board has no bar from the plan's start on, or a strategy decides on
         minutes and the board has none.
     """
-    terms = _terms(board, plan)
+    terms = loop_terms(board, plan)
     if terms.first >= terms.end:
         raise ValueError(f"there is no bar on or after {plan.start}")
     wishes = strategy_wishes(board, plan.strategies)
-    judged, sessions = _judged_sessions(board, wishes, terms)
-    board.believe(sessions.tolist())
     if plan.policy is not None:
-        scales = wishes.signals.volatility_scale
-        for i, session in zip(judged.tolist(), sessions.tolist(), strict=True):
-            symbol = int(wishes.signals.symbol[i])
-            scales[i] = _scale(board, symbol, session, plan.policy)
+        judged, sessions = judged_sessions(board, wishes.signals, terms)
+        scales, symbols = wishes.signals.volatility_scale, wishes.signals.symbol[judged]
+        for symbol in np.unique(symbols).tolist():
+            own = symbols == symbol
+            scales[judged[own]] = symbol_scales(
+                board.series[board.market.symbols[symbol]],
+                board.sessions,
+                board.market.bars.returns[:, symbol],
+                sessions[own].tolist(),
+                plan.policy,
+            )
     return simulate(board.market, wishes, limits=plan.limits, costs=plan.costs, terms=terms)
 
 
-def strategy_wishes(board: Board, strategies: Sequence[Strategy]) -> Wishes:
+Histories = dict[tuple[bool, int], tuple[History, IntArray]]
+"""Histories that were laid out before, by whether they are daily and by symbol."""
+
+
+def strategy_wishes(
+    board: Board,
+    strategies: Sequence[Strategy],
+    *,
+    end: int | None = None,
+    histories: Histories | None = None,
+) -> Wishes:
     """All signals of the strategies on a board, in the order in which they are judged.
+
+    Parameters
+    ----------
+    end : int | None
+        The board's bar from which on nothing is known; None: all of them are.
+    histories : Histories | None
+        What several calls with one board and `end` share; filled here.
 
     Raises
     ------
     ValueError
         A strategy decides on minutes, and the board has none.
     """
+    shared = {} if histories is None else histories
     columns = [
-        _column(board, strategy, number, symbol)
+        _column(board, strategy, number, symbol, end, shared)
         for number, strategy in enumerate(strategies)
         for symbol in range(len(board.market.symbols))
     ]
@@ -111,11 +132,22 @@ def strategy_wishes(board: Board, strategies: Sequence[Strategy]) -> Wishes:
     return Wishes(names=names, strategy=strategy_of, signals=signals)
 
 
-def _column(board: Board, strategy: Strategy, number: int, symbol: int) -> Column:
+def _column(
+    board: Board,
+    strategy: Strategy,
+    number: int,
+    symbol: int,
+    end: int | None,
+    histories: Histories,
+) -> Column:
     is_daily = strategy.timeframe == _DAILY
     if board.is_daily and not is_daily:
         raise ValueError(f"{strategy.name} decides on minutes")
-    history, rows = board.daily_history(symbol) if is_daily else board.minute_history(symbol)
+    key = is_daily, symbol
+    if key not in histories:
+        whole = board.daily_history(symbol) if is_daily else board.minute_history(symbol)
+        histories[key] = whole if end is None else _before(board, *whole, end, is_daily)
+    history, rows = histories[key]
     found = strategy_signals(strategy, history)
     if found is None:
         found, hold = stepped_signals(strategy, _as_bars(board, history, rows, is_daily))
@@ -141,6 +173,16 @@ def _column(board: Board, strategy: Strategy, number: int, symbol: int) -> Colum
         target_frac=found[fired, 3],
         reference=history.close[fired] * factor,
     )
+
+
+def _before(
+    board: Board, history: History, rows: IntArray, end: int, is_daily: bool
+) -> tuple[History, IntArray]:
+    """A history without the bars from the board's bar `end` on."""
+    sessions = board.market.bars.session
+    limit = end if not is_daily or board.is_daily else int(sessions[end - 1])
+    count = int(np.searchsorted(rows, limit))
+    return history.part(0, count), rows[:count]
 
 
 def _as_bars(board: Board, history: History, rows: IntArray, is_daily: bool) -> list[Bar]:
@@ -169,7 +211,8 @@ def _as_bars(board: Board, history: History, rows: IntArray, is_daily: bool) -> 
     return bars
 
 
-def _terms(board: Board, plan: BacktestPlan) -> Terms:
+def loop_terms(board: Board, plan: BacktestPlan) -> Terms:
+    """How the loop trades the whole window of a plan."""
     return Terms(
         first=board.first_bar(plan.start),
         end=len(board.market.bars.session),
@@ -184,53 +227,11 @@ def _terms(board: Board, plan: BacktestPlan) -> Terms:
     )
 
 
-def _judged_sessions(board: Board, wishes: Wishes, terms: Terms) -> tuple[IntArray, IntArray]:
+def judged_sessions(board: Board, signals: Signals, terms: Terms) -> tuple[IntArray, IntArray]:
     """The signals of the window, and the session that each is judged in."""
-    bar = wishes.signals.bar + int(terms.is_judged_at_open)
+    bar = signals.bar + int(terms.is_judged_at_open)
     inside = np.flatnonzero((bar >= terms.first) & (bar < terms.end))
     return inside, board.market.bars.session[bar[inside]]
-
-
-# -- the forecast of the day
-
-
-def _scale(board: Board, symbol: int, session: int, policy: VolatilityPolicy) -> float:
-    """What is left of the size by the forecast as of a session's open; see `sizing`."""
-    name = board.market.symbols[symbol]
-    known = board.daily[name]
-    seen = [known[s.day] for s in board.sessions[:session] if s.day in known]
-    if not seen:
-        return 1.0
-    made = _forecast(board, name, seen, policy)
-    if made is None:
-        return 1.0
-    age = sum(s.day > made.through for s in board.sessions[:session])
-    window = board.market.bars.returns[max(0, session - SESSIONS) : session, symbol]
-    recent = recent_volatility(window[np.isfinite(window)].tolist())
-    return volatility_scale(expected_vol_ann(made, age), recent)
-
-
-def _forecast(
-    board: Board, symbol: str, seen: Sequence[Bar], policy: VolatilityPolicy
-) -> VolatilityForecast | None:
-    """The forecast made after the last bar: fitted in the week's first session, run on since."""
-    splits = board.series[symbol].splits
-    last = seen[-1].start.isocalendar()[:2]
-    first = len(seen) - 1
-    while first > 0 and seen[first - 1].start.isocalendar()[:2] == last:
-        first -= 1
-    made: VolatilityForecast | None = None
-    for bars in {first + 1: seen[: first + 1], len(seen): seen}.values():
-        found = forecast(
-            symbol=symbol,
-            now=bars[-1].end + _AFTER_CLOSE,
-            bars=bars[-(policy.window + 1) :],
-            splits=splits,
-            previous=made,
-            policy=policy,
-        )
-        made = found if isinstance(found, VolatilityForecast) else made
-    return made
 
 
 # -- what it came to

@@ -8,7 +8,7 @@ steps that the desk calls; any other runs its step bar by bar.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -41,6 +41,15 @@ class History:
     minute: FloatArray
     session_minutes: FloatArray
     score: FloatArray
+
+    def part(self, first: int, end: int) -> History:
+        """Its bars from `first` on and before `end`, and nothing else."""
+        arrays = {
+            field.name: getattr(self, field.name)[first:end]
+            for field in fields(self)
+            if field.name != "symbol"
+        }
+        return History(symbol=self.symbol, **arrays)
 
 
 def strategy_signals(strategy: Strategy, history: History) -> FloatArray | None:
