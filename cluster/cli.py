@@ -23,12 +23,15 @@ from rich.table import Table
 
 from cluster import (
     cli_backtest,
+    cli_bias,
     cli_drill,
     cli_facts,
     cli_halts,
+    cli_jobs,
     cli_reconcile,
     cli_review,
     cli_volatility,
+    cli_walkforward,
     doctor,
     new_strategy,
 )
@@ -53,10 +56,13 @@ app.add_typer(data_app, name="data")
 cli_drill.register(app)
 cli_facts.register(app)
 cli_backtest.register(app)
+cli_bias.register(app)
 cli_halts.register(app)
+cli_jobs.register(app)
 cli_reconcile.register(app)
 cli_review.register(app)
 cli_volatility.register(app)
+cli_walkforward.register(app)
 new_strategy.register(app)
 
 console = Console()
@@ -383,10 +389,10 @@ def _day(value: datetime | None) -> date | None:
     return None if value is None else value.date()
 
 
-def main() -> None:
-    """Run the command; a failure that a person can mend is one line and exit code 2."""
+def main(command: typer.Typer = app) -> None:
+    """Run a command; a failure that a person can mend is one line and exit code 2."""
     try:
-        app()
+        command()
     except (StartError, SettingsError, SchemaError) as error:
         errors.print(f"greenlight: {error}", highlight=False, soft_wrap=True)
         sys.exit(2)

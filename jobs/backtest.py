@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-from greenlight.adapters.history import IntArray
+from greenlight.adapters.history import FloatArray, IntArray
 from greenlight.domain import performance
 from greenlight.domain.backtest import BacktestResult, Wishes, simulate
 from greenlight.domain.backtest_arrays import Signals, Terms
@@ -148,11 +148,7 @@ def _column(
         whole = board.daily_history(symbol) if is_daily else board.minute_history(symbol)
         histories[key] = whole if end is None else _before(board, *whole, end, is_daily)
     history, rows = histories[key]
-    found = strategy_signals(strategy, history)
-    if found is None:
-        found, hold = stepped_signals(strategy, _as_bars(board, history, rows, is_daily))
-    else:
-        hold = np.full(len(rows), getattr(strategy, "hold_sessions", 0), dtype=np.int64)
+    found, hold = history_signals(board, strategy, history)
     fired = np.flatnonzero(found[:, 0] > 0)
     bars = board.market.bars
     if is_daily:
@@ -185,15 +181,25 @@ def _before(
     return history.part(0, count), rows[:count]
 
 
-def _as_bars(board: Board, history: History, rows: IntArray, is_daily: bool) -> list[Bar]:
+def history_signals(
+    board: Board, strategy: Strategy, history: History
+) -> tuple[FloatArray, IntArray]:
+    """A strategy's signals on a history of the board, and how many sessions each is held."""
+    found = strategy_signals(strategy, history)
+    if found is None:
+        return stepped_signals(strategy, _as_bars(board, history, strategy.timeframe == _DAILY))
+    held = getattr(strategy, "hold_sessions", 0)
+    return found, np.full(len(found), held, dtype=np.int64)
+
+
+def _as_bars(board: Board, history: History, is_daily: bool) -> list[Bar]:
     """A history as the bars that a strategy's step takes."""
     bars = []
-    for i, row in enumerate(rows.tolist()):
+    for i, day in enumerate(history.day.tolist()):
+        session = board.sessions[int(day) - 1]
         if is_daily:
-            session = board.sessions[row]
             start, end = eastern_midnight(session.day), session.close
         else:
-            session = board.sessions[int(board.market.bars.session[row])]
             start = session.open + history.minute[i] * _MINUTE
             end = start + _MINUTE
         bars.append(

@@ -229,7 +229,7 @@ def _board(
         session=session,
         leave=leave,
         returns=returns,
-        sound=sound_histories(*daily, ratio, SESSIONS + 1),
+        sound=sound_histories(daily[0], daily[1], daily[2], daily[3], ratio, SESSIONS + 1),
         sec_usd=np.array([float(rate.sec_usd_per_million) for rate in rates]),
         taf_usd=np.array([float(rate.taf_usd_a_share) for rate in rates]),
         taf_cap_usd=np.array([float(rate.taf_cap_usd) for rate in rates]),

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
@@ -23,7 +24,7 @@ import numpy as np
 
 from greenlight.adapters.history import FloatArray, IntArray
 from greenlight.domain.backtest import BacktestResult, Wishes, simulate
-from greenlight.domain.backtest_arrays import Terms
+from greenlight.domain.backtest_arrays import Actions, Bars, Terms
 from greenlight.domain.backtest_loop import run_bars
 from greenlight.domain.backtest_rules import compiled_limits
 from greenlight.domain.walkforward import Fold, daily_sharpes, folds
@@ -114,26 +115,21 @@ class Part:
     train: FloatArray
     test: FloatArray
 
-    def to_bytes(self) -> bytes:
-        """The part as an npz file."""
-        file = io.BytesIO()
-        np.savez(file, train=self.train, test=self.test)
-        return file.getvalue()
 
-    @staticmethod
-    def from_bytes(kept: bytes) -> Part:
-        """A part that was kept.
+def packed(**arrays: FloatArray) -> bytes:
+    """Arrays as an npz file, to be kept."""
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
 
-        Raises
-        ------
-        ValueError
-            It cannot be read.
-        """
-        try:
-            with np.load(io.BytesIO(kept), allow_pickle=False) as arrays:
-                return Part(train=arrays["train"], test=arrays["test"])
-        except (OSError, KeyError, EOFError) as error:
-            raise ValueError(f"a kept part cannot be read: {error}") from error
+
+def unpacked(kept: bytes) -> dict[str, FloatArray] | None:
+    """Arrays that were kept; None for what cannot be read, which is to be run again."""
+    try:
+        with np.load(io.BytesIO(kept), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 def lay_out(board: Board, candidates: Sequence[Candidate], plan: FoldPlan) -> Ground:
@@ -200,27 +196,30 @@ def own_arrays(ground: Ground) -> Ground:
     that for another type, which it would compile anew.
     """
     market = ground.board.market
-    bars = market.bars._make(np.array(array) for array in market.bars)
-    actions = market.actions._make(np.array(array) for array in market.actions)
-    series = {
-        name: replace(
-            one,
-            **{
-                field: np.array(getattr(one, field))
-                for field in ("days", "open", "high", "low", "close", "volume")
-            },
-        )
-        for name, one in ground.board.series.items()
-    }
-    board = replace(ground.board, market=replace(market, bars=bars, actions=actions), series=series)
+    bars = Bars(*(np.array(array) for array in market.bars))
+    actions = Actions(*(np.array(array) for array in market.actions))
+    # What strategies read is divided first, and so is new; forecasts read single numbers.
+    board = replace(ground.board, market=replace(market, bars=bars, actions=actions))
     return replace(ground, board=board)
 
 
 # -- the forecasts
 
 
-def with_forecasts(ground: Ground, fan_out: FanOut) -> Ground:
-    """The ground with the forecast of every symbol on every day that any set asks for it."""
+def with_forecasts(
+    ground: Ground,
+    fan_out: FanOut,
+    kept: Mapping[int, FloatArray],
+    keep: Callable[[int, FloatArray], None],
+) -> Ground:
+    """The ground with the forecast of every symbol on every day that any set asks for it.
+
+    Parameters
+    ----------
+    kept, keep
+        By symbol, float64[2, n]: the sessions asked for, and what the forecast leaves of
+        a size in each.
+    """
     policy = ground.candidates[0].plan.policy
     if policy is None:
         return ground
@@ -236,10 +235,17 @@ def with_forecasts(ground: Ground, fan_out: FanOut) -> Ground:
     for symbol, row in sorted(asked):
         rows.setdefault(symbol, []).append(row)
     scales = np.ones((len(board.sessions), len(board.market.symbols)))
-    chunks = list(rows.items())
+    chunks = []
+    for symbol, own in rows.items():
+        known = kept.get(symbol)
+        if known is not None and known.shape[1:] == (len(own),) and known[0].tolist() == own:
+            scales[own, symbol] = known[1]
+        else:
+            chunks.append((symbol, own))
     for i, found in fan_out(_scales, ground, own_arrays, chunks):
         symbol, own = chunks[i]
         scales[own, symbol] = found
+        keep(symbol, np.array([own, found]))
     return replace(ground, scales=scales)
 
 
@@ -279,6 +285,8 @@ def _returns(
     ground: Ground, plan: BacktestPlan, wishes: Wishes, first: int, end: int
 ) -> FloatArray:
     """Daily returns of one candidate's trades over a range of the window's sessions."""
+    if first == end:
+        return np.empty(0)
     terms = _window(ground, plan, first, end)
     _scale(ground, wishes, terms)
     market = ground.board.market
@@ -291,9 +299,9 @@ def _returns(
         terms,
     )
     closes = book.figures[ground.bars[first + 1 : end + 1] - 1 - terms.first, 1]
-    return np.diff(closes, prepend=plan.start_cash_usd) / np.append(
-        plan.start_cash_usd, closes[:-1]
-    )
+    before = np.append(plan.start_cash_usd, closes[:-1])
+    found: FloatArray = closes / before - 1
+    return found
 
 
 def _window(ground: Ground, plan: BacktestPlan, first: int, end: int) -> Terms:
@@ -364,8 +372,14 @@ class Walk:
     details: tuple[BacktestResult, ...]
 
 
-def assemble(ground: Ground, parts: Sequence[Part]) -> Walk:
-    """Choose in each fold, and put the judging days one after the other."""
+def assemble(ground: Ground, parts: Sequence[Part], *, with_details: bool = True) -> Walk:
+    """Choose in each fold, and put the judging days one after the other.
+
+    Parameters
+    ----------
+    with_details : bool
+        Trade the chosen sets once more, for their trades.
+    """
     chunks, count = parts_of(ground), len(ground.candidates)
     trains: list[list[FloatArray]] = [[] for _ in ground.folds]
     tests: list[list[FloatArray]] = [[] for _ in ground.folds]
@@ -384,7 +398,9 @@ def assemble(ground: Ground, parts: Sequence[Part]) -> Walk:
         ),
         train_sharpes=sharpes,
         details=tuple(
-            _detail(ground, fold, row) for fold, row in zip(ground.folds, chosen, strict=True)
+            _detail(ground, fold, row)
+            for fold, row in zip(ground.folds, chosen, strict=True)
+            if with_details
         ),
     )
 
