@@ -279,7 +279,7 @@ def _asked(
         return asked_settings(strategy, symbols, start, end, source, [*(param or ()), *extra])
 
     settings = read(())
-    axes = dict(_axis(text) for text in grid) if grid else _around(settings)
+    axes = dict(axis(text) for text in grid) if grid else _around(settings)
     count = int(np.prod([len(values) for values in axes.values()])) if axes else 1
     if count > MAX_SETS:
         raise SettingsError(f"--grid: {count} sets of parameters; at most {MAX_SETS}")
@@ -322,7 +322,14 @@ def _candidate(settings: Settings, resume_sessions: int, forecasts: bool) -> Can
     return Candidate(params=trial_params(settings, plan), plan=plan)
 
 
-def _axis(text: str) -> tuple[str, tuple[str, ...]]:
+def axis(text: str) -> tuple[str, tuple[str, ...]]:
+    """A parameter and its values, as --grid has them.
+
+    Raises
+    ------
+    SettingsError
+        The text has no values, or one twice.
+    """
     name, is_pair, told = text.partition("=")
     values = tuple(part.strip() for part in told.split(",") if part.strip())
     if ":" in told:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -25,12 +25,14 @@ from greenlight.domain.backtest_signals import (
     Column,
     History,
     in_order,
+    same_signals,
     stepped_signals,
     strategy_signals,
 )
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.execution import EntryPolicy
 from greenlight.domain.market import Bar, Unavailable, eastern_date, eastern_midnight
+from greenlight.domain.mean_reversion import MeanReversion
 from greenlight.domain.metrics import (
     DailyReturns,
     daily_returns,
@@ -39,6 +41,7 @@ from greenlight.domain.metrics import (
     sharpe_ann,
     win_rate,
 )
+from greenlight.domain.news_reversal import NewsReversal
 from greenlight.domain.signals import Strategy
 from greenlight.domain.trials import Trial
 from greenlight.domain.volatility import VolatilityPolicy
@@ -96,8 +99,16 @@ def backtest(board: Board, plan: BacktestPlan) -> BacktestResult:
     return simulate(board.market, wishes, limits=plan.limits, costs=plan.costs, terms=terms)
 
 
-Histories = dict[tuple[bool, int], tuple[History, IntArray]]
-"""Histories that were laid out before, by whether they are daily and by symbol."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What several sets of parameters share on one board, up to one of its bars.
+
+    Histories by whether they are daily and by symbol, signals by symbol and by the
+    strategy that fires alike (see `same_signals`).
+    """
+
+    histories: dict[tuple[bool, int], tuple[History, IntArray]] = field(default_factory=dict)
+    signals: dict[tuple[int, Strategy], FloatArray] = field(default_factory=dict)
 
 
 def strategy_wishes(
@@ -105,7 +116,7 @@ def strategy_wishes(
     strategies: Sequence[Strategy],
     *,
     end: int | None = None,
-    histories: Histories | None = None,
+    shared: Shared | None = None,
 ) -> Wishes:
     """All signals of the strategies on a board, in the order in which they are judged.
 
@@ -113,7 +124,7 @@ def strategy_wishes(
     ----------
     end : int | None
         The board's bar from which on nothing is known; None: all of them are.
-    histories : Histories | None
+    shared : Shared | None
         What several calls with one board and `end` share; filled here.
 
     Raises
@@ -121,9 +132,9 @@ def strategy_wishes(
     ValueError
         A strategy decides on minutes, and the board has none.
     """
-    shared = {} if histories is None else histories
+    known = Shared() if shared is None else shared
     columns = [
-        _column(board, strategy, number, symbol, end, shared)
+        _column(board, strategy, number, symbol, end, known)
         for number, strategy in enumerate(strategies)
         for symbol in range(len(board.market.symbols))
     ]
@@ -138,17 +149,17 @@ def _column(
     number: int,
     symbol: int,
     end: int | None,
-    histories: Histories,
+    shared: Shared,
 ) -> Column:
     is_daily = strategy.timeframe == _DAILY
     if board.is_daily and not is_daily:
         raise ValueError(f"{strategy.name} decides on minutes")
     key = is_daily, symbol
-    if key not in histories:
+    if key not in shared.histories:
         whole = board.daily_history(symbol) if is_daily else board.minute_history(symbol)
-        histories[key] = whole if end is None else _before(board, *whole, end, is_daily)
-    history, rows = histories[key]
-    found, hold = history_signals(board, strategy, history)
+        shared.histories[key] = whole if end is None else _before(board, *whole, end, is_daily)
+    history, rows = shared.histories[key]
+    found, hold = _signals(board, strategy, symbol, history, shared)
     fired = np.flatnonzero(found[:, 0] > 0)
     bars = board.market.bars
     if is_daily:
@@ -179,6 +190,20 @@ def _before(
     limit = end if not is_daily or board.is_daily else int(sessions[end - 1])
     count = int(np.searchsorted(rows, limit))
     return history.part(0, count), rows[:count]
+
+
+def _signals(
+    board: Board, strategy: Strategy, symbol: int, history: History, shared: Shared
+) -> tuple[FloatArray, IntArray]:
+    alike = same_signals(strategy)
+    if alike is None:
+        return history_signals(board, strategy, history)
+    assert isinstance(strategy, MeanReversion | NewsReversal)
+    if (symbol, alike) not in shared.signals:
+        shared.signals[symbol, alike] = history_signals(board, alike, history)[0]
+    found = shared.signals[symbol, alike].copy()
+    found[found[:, 0] > 0, 2:] = strategy.stop_frac, strategy.target_frac
+    return found, np.full(len(found), strategy.hold_sessions, dtype=np.int64)
 
 
 def history_signals(

@@ -42,13 +42,14 @@ class MinuteTape(Protocol):
 class Board:
     """A market with what the strategies need of it.
 
-    `sessions` are its sessions by row; `factor` (float64[sessions, symbols]) is how
-    many of the last session's shares one share of a session has become; `volume`
-    (float64[bars, symbols]) counts raw shares. `is_daily`: a bar is a session.
+    `sessions` are its sessions by row, `days` their days; `factor` (float64[sessions,
+    symbols]) is how many of the last session's shares one share of a session has
+    become; `volume` (float64[bars, symbols]) counts raw shares. `is_daily`: a bar is a session.
     """
 
     market: Market
     sessions: tuple[Session, ...]
+    days: DayArray
     factor: FloatArray
     volume: FloatArray
     series: Mapping[str, DailySeries]
@@ -62,8 +63,7 @@ class Board:
     def daily_history(self, symbol: int) -> tuple[History, IntArray]:
         """A symbol's daily bars in shares of the last session, and the session of each."""
         one = self.series[self.market.symbols[symbol]]
-        days = np.array([s.day for s in self.sessions], dtype="datetime64[D]")
-        rows, kept = _rows(days, one)
+        rows, kept = _rows(self.days, one)
         factor, zeros = self.factor[rows, symbol], np.zeros(len(rows))
         found = History(
             symbol=one.symbol,
@@ -245,6 +245,7 @@ def _board(
     return Board(
         market=market,
         sessions=sessions,
+        days=days,
         factor=factor,
         volume=volume,
         series={one.symbol: one for one in series},

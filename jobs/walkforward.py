@@ -30,7 +30,7 @@ from greenlight.domain.backtest_rules import compiled_limits
 from greenlight.domain.walkforward import Fold, daily_sharpes, folds
 from jobs.backtest import (
     BacktestPlan,
-    Histories,
+    Shared,
     data_hash,
     judged_sessions,
     loop_terms,
@@ -196,8 +196,8 @@ def own_arrays(ground: Ground) -> Ground:
     that for another type, which it would compile anew.
     """
     market = ground.board.market
-    bars = Bars(*(np.array(array) for array in market.bars))
-    actions = Actions(*(np.array(array) for array in market.actions))
+    bars = Bars(**{name: np.array(array) for name, array in market.bars._asdict().items()})
+    actions = Actions(**{name: np.array(array) for name, array in market.actions._asdict().items()})
     # What strategies read is divided first, and so is new; forecasts read single numbers.
     board = replace(ground.board, market=replace(market, bars=bars, actions=actions))
     return replace(ground, board=board)
@@ -225,9 +225,9 @@ def with_forecasts(
         return ground
     board, first, end = ground.board, int(ground.bars[0]), int(ground.bars[-1])
     asked: set[tuple[int, int]] = set()
-    histories: Histories = {}
+    known_signals = Shared()
     for one in _distinct_signals(ground.candidates):
-        signals = strategy_wishes(board, one.strategies, histories=histories).signals
+        signals = strategy_wishes(board, one.strategies, shared=known_signals).signals
         terms = loop_terms(board, one)._replace(first=first, end=end)
         judged, sessions = judged_sessions(board, signals, terms)
         asked |= set(zip(signals.symbol[judged].tolist(), sessions.tolist(), strict=True))
@@ -270,12 +270,12 @@ def run_part(ground: Ground, fold: int, first: int, end: int) -> Part:
     """The candidates from `first` on and before `end` on one fold."""
     one = ground.folds[fold]
     known = int(ground.bars[one.test_end])
-    histories: Histories = {}
+    known_signals = Shared()
     train = np.empty((end - first, one.train_end - one.train_first))
     test = np.empty((end - first, one.test_end - one.test_first))
     for row, candidate in enumerate(ground.candidates[first:end]):
         board, plan = ground.board, candidate.plan
-        wishes = strategy_wishes(board, plan.strategies, end=known, histories=histories)
+        wishes = strategy_wishes(board, plan.strategies, end=known, shared=known_signals)
         train[row] = _returns(ground, plan, wishes, one.train_first, one.train_end)
         test[row] = _returns(ground, plan, wishes, one.test_first, one.test_end)
     return Part(train=train, test=test)

@@ -14,7 +14,16 @@ import platform
 import subprocess
 import sys
 
-NAMES = ("replay", "exit_latency", "ingest", "strategist", "garch", "backtest", "sweep")
+NAMES = (
+    "replay",
+    "exit_latency",
+    "ingest",
+    "strategist",
+    "garch",
+    "backtest",
+    "sweep",
+    "walkforward",
+)
 
 
 def main(names: list[str]) -> int:
