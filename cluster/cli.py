@@ -24,6 +24,7 @@ from rich.table import Table
 from cluster import (
     cli_backtest,
     cli_bias,
+    cli_download,
     cli_drill,
     cli_facts,
     cli_halts,
@@ -383,6 +384,9 @@ def data_import(
     else:
         for row in imported:
             console.print(f"{row['symbol']}: {row['bars']} daily bars")
+
+
+data_app.command("download")(cli_download.data_download)
 
 
 def _day(value: datetime | None) -> date | None:

@@ -389,36 +389,37 @@ def _run(
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with (
-        _interruptible(),
-        ray_workers(asked.settings, workers) as room,
-        Progress(*columns, console=errors, disable=is_quiet) as progress,
-    ):
-        fan_out = partial(fan_out_shared, room=2 * room)
-        task = progress.add_task("forecasts", total=count, completed=stored)
+    try:
+        with (
+            ray_workers(asked.settings, workers) as room,
+            # After Ray, which takes the signal for itself and aborts.
+            _interruptible(),
+            Progress(*columns, console=errors, disable=is_quiet) as progress,
+        ):
+            fan_out = partial(fan_out_shared, room=2 * room)
+            task = progress.add_task("forecasts", total=count, completed=stored)
 
-        def keep_scales(symbol: int, found: FloatArray) -> None:
-            if is_kept:
-                store.keep_walkforward_part(run_id, -1 - symbol, packed(scales=found))
+            def keep_scales(symbol: int, found: FloatArray) -> None:
+                if is_kept:
+                    store.keep_walkforward_part(run_id, -1 - symbol, packed(scales=found))
 
-        def keep(number: int, part: Part) -> None:
-            nonlocal stored
-            if is_kept:
-                store.keep_walkforward_part(
-                    run_id, number, packed(train=part.train, test=part.test)
-                )
-            stored += 1
-            progress.update(task, advance=1)
+            def keep(number: int, part: Part) -> None:
+                nonlocal stored
+                if is_kept:
+                    kept = packed(train=part.train, test=part.test)
+                    store.keep_walkforward_part(run_id, number, kept)
+                stored += 1
+                progress.update(task, advance=1)
 
-        try:
             ground = with_forecasts(ground, fan_out, scales, keep_scales)
             progress.update(task, description="parts")
             found = run_parts(ground, parts, fan_out, keep)
-        except KeyboardInterrupt:
-            errors.print(f"greenlight: stopped; {_resumable(stored, count, is_kept)}")
-            raise typer.Exit(130) from None
-        except StoreUnavailable as error:
-            raise StoreUnavailable(f"{error}; {_resumable(stored, count, is_kept)}") from error
+    except (KeyboardInterrupt, SystemExit):
+        # Ray's own handler, in force while it starts, exits.
+        errors.print(f"greenlight: stopped; {_resumable(stored, count, is_kept)}", soft_wrap=True)
+        raise typer.Exit(130) from None
+    except StoreUnavailable as error:
+        raise StoreUnavailable(f"{error}; {_resumable(stored, count, is_kept)}") from error
     return ground, found, run_id
 
 
