@@ -93,7 +93,9 @@ def test_walkforward_when_a_worker_is_killed_and_the_job_stopped_then_the_same_r
             time.sleep(0.05)
         assert worker is not None, "no worker was seen at work"
         worker.kill()
-        time.sleep(1)
+        parts = "SELECT count(*) FROM walkforward_parts"
+        while rows(home, parts) == [(0,)] and time.monotonic() < until:
+            time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         told = process.communicate(timeout=60)
     assert process.returncode == 130, told[1]
@@ -112,3 +114,18 @@ def _name(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
+
+
+def test_walkforward_when_the_store_is_away_then_one_line_and_exit_2(tmp_path: Path) -> None:
+    away = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
+    done = subprocess.run(
+        command(tmp_path, "walkforward", *SEARCH),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment(tmp_path), **away},
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("greenlight: the store does not answer")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
