@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cluster import cli_facts
 from cluster.backtest_input import asked_settings, history_board, open_history
-from cluster.cli_walkforward import (
+from cluster.search_input import (
     EndOption,
     ParamOption,
     SourceOption,

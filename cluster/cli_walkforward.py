@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from itertools import product
 from types import FrameType
 from typing import Annotated, Any, Final, NoReturn
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -27,34 +24,35 @@ from rich.table import Table
 
 from cluster import cli_facts
 from cluster.backtest_input import (
-    asked_settings,
-    history_board,
     ledger,
-    open_history,
     running_code,
-    trial_params,
 )
 from cluster.figures import figure_row
-from cluster.processes import StartError
+from cluster.search_input import (
+    EndOption,
+    ForecastsOption,
+    GridOption,
+    ParamOption,
+    ResumeOption,
+    Search,
+    SourceOption,
+    StartOption,
+    StrategyOption,
+    SymbolsOption,
+    WorkersOption,
+    asked_search,
+)
 from greenlight.adapters.history import FloatArray
 from greenlight.adapters.timescale import TimescaleStore
-from greenlight.domain.backtest import DEFAULT_COSTS
 from greenlight.domain.market import Unavailable
 from greenlight.domain.trials import Trial, WalkForward
-from greenlight.domain.volatility import VolatilityPolicy
-from greenlight.domain.walkforward import Fold, deflation, overfitting
+from greenlight.domain.walkforward import deflation, overfitting
 from greenlight.ports import StoreUnavailable
-from greenlight.settings import Settings, SettingsError
-from greenlight.strategies import build_strategies
-from jobs.backtest import BacktestPlan, data_hash
-from jobs.bias import history_warnings
+from jobs.backtest import data_hash
 from jobs.walkforward import (
-    Candidate,
     FoldPlan,
     Ground,
     Part,
-    assemble,
-    lay_out,
     packed,
     parts_of,
     run_hash,
@@ -64,58 +62,18 @@ from jobs.walkforward import (
 )
 from jobs.walkforward_figures import best_sets, known, set_figures, walk_figures
 from jobs.walkforward_report import told_set, write_report
+from jobs.walkforward_result import assemble
 
-MAX_SETS: Final = 10_000
 _SHOWN: Final = 10
 
 console = Console()
 errors = Console(stderr=True)
-
-Day = datetime | None
-StrategyOption = Annotated[
-    str | None, typer.Option(help="Names, with commas between.", show_default=False)
-]
-SymbolsOption = Annotated[
-    str | None, typer.Option(help="Symbols, with commas between.", show_default=False)
-]
-StartOption = Annotated[Day, typer.Option(formats=["%Y-%m-%d"], help="First day.")]
-EndOption = Annotated[Day, typer.Option(formats=["%Y-%m-%d"], help="Last day.")]
-SourceOption = Annotated[
-    str | None, typer.Option(help="bokeh, lean:FOLDER, csv:FOLDER or parquet:FOLDER.")
-]
-ParamOption = Annotated[
-    list[str] | None,
-    typer.Option(help="NAME=VALUE: a setting of the strategy or a limit; again and again."),
-]
-GridOption = Annotated[
-    list[str] | None,
-    typer.Option(help="NAME=V1,V2,… or NAME=FIRST:LAST:STEP: what is searched; again and again."),
-]
-WorkersOption = Annotated[
-    int | None, typer.Option(min=1, max=1024, help="Tasks at once; none: one a core.")
-]
-ResumeOption = Annotated[
-    int, typer.Option(min=0, help="Sessions after which a drawdown's halt ends; 0: never.")
-]
-ForecastsOption = Annotated[
-    bool, typer.Option(help="Size by volatility forecasts, as the desk does.")
-]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to a command."""
     app.command()(sweep)
     app.command()(walkforward)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What was asked for: the desk's settings, the sets of parameters, and the ground."""
-
-    settings: Settings
-    ground: Ground
-    warnings: tuple[str, ...]
-    grid: Mapping[str, tuple[str, ...]]
 
 
 def walkforward(
@@ -149,7 +107,7 @@ def walkforward(
     cut = FoldPlan(
         count=folds, train_sessions=train_sessions, embargo=embargo, is_anchored=anchored
     )
-    asked = _asked(
+    asked = asked_search(
         strategy, symbols, start, end, source, param, grid, resume_sessions, forecasts, cut
     )
     settings, ground = asked.settings, asked.ground
@@ -227,7 +185,7 @@ def sweep(
 
     What it shows was chosen with hindsight: 'greenlight walkforward' judges the choice.
     """
-    asked = _asked(
+    asked = asked_search(
         strategy, symbols, start, end, source, param, grid, resume_sessions, forecasts, None
     )
     code = running_code()
@@ -260,113 +218,11 @@ def sweep(
         console.print(": ".join(figure_row(name, value)))
 
 
-# -- what is asked for
-
-
-def _asked(
-    strategy: str | None,
-    symbols: str | None,
-    start: datetime | None,
-    end: datetime | None,
-    source: str | None,
-    param: Sequence[str] | None,
-    grid: Sequence[str] | None,
-    resume_sessions: int,
-    forecasts: bool,
-    cut: FoldPlan | None,
-) -> _Asked:
-    def read(extra: Sequence[str]) -> Settings:
-        return asked_settings(strategy, symbols, start, end, source, [*(param or ()), *extra])
-
-    settings = read(())
-    axes = dict(axis(text) for text in grid) if grid else _around(settings)
-    count = int(np.prod([len(values) for values in axes.values()])) if axes else 1
-    if count > MAX_SETS:
-        raise SettingsError(f"--grid: {count} sets of parameters; at most {MAX_SETS}")
-    rows = [
-        read([f"{name}={value}" for name, value in zip(axes, values, strict=True)])
-        for values in product(*axes.values())
-    ]
-    built = [_candidate(one, resume_sessions, forecasts) for one in rows]
-    history = open_history(settings.source)
-    board = history_board(settings, [s for one in built for s in one.plan.strategies], history)
-    try:
-        if cut is None:
-            one = FoldPlan(count=1, train_sessions=2, embargo=0, is_anchored=False)
-            ground = _whole(lay_out(board, built, one))
-        else:
-            ground = lay_out(board, built, cut)
-    except ValueError as error:
-        raise StartError(f"walk-forward: {error}") from error
-    warnings = history_warnings(tuple(board.series.values()), settings.start, settings.end)
-    return _Asked(settings=settings, ground=ground, warnings=tuple(warnings), grid=axes)
-
-
-def _whole(ground: Ground) -> Ground:
-    """The ground with one fold that chooses nothing and judges the whole window."""
-    fold = Fold(train_first=0, train_end=0, test_first=0, test_end=len(ground.bars) - 1)
-    return replace(ground, folds=(fold,))
-
-
-def _candidate(settings: Settings, resume_sessions: int, forecasts: bool) -> Candidate:
-    plan = BacktestPlan(
-        strategies=build_strategies(settings),
-        start=settings.start,
-        limits=settings.limits(),
-        costs=DEFAULT_COSTS,
-        entry=settings.entry_policy(),
-        start_cash_usd=settings.start_cash_usd,
-        policy=VolatilityPolicy() if forecasts else None,
-        resume_sessions=resume_sessions,
-    )
-    return Candidate(params=trial_params(settings, plan), plan=plan)
-
-
-def axis(text: str) -> tuple[str, tuple[str, ...]]:
-    """A parameter and its values, as --grid has them.
-
-    Raises
-    ------
-    SettingsError
-        The text has no values, or one twice.
-    """
-    name, is_pair, told = text.partition("=")
-    values = tuple(part.strip() for part in told.split(",") if part.strip())
-    if ":" in told:
-        try:
-            first, last, step = (float(part) for part in told.split(":"))
-            steps = int((last - first) / step + 1e-9)
-        except (ValueError, ZeroDivisionError):
-            raise SettingsError(f"--grid {text}: write NAME=FIRST:LAST:STEP") from None
-        values = tuple(f"{first + i * step:.10g}" for i in range(min(steps, MAX_SETS) + 1))
-    if not is_pair or not values or len(set(values)) < len(values):
-        raise SettingsError(f"--grid {text}: write NAME=V1,V2,… with each value once")
-    return name.strip(), values
-
-
-def _around(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """The search without --grid: each strategy's first parameters, around their values."""
-    axes: dict[str, tuple[str, ...]] = {}
-    if "mean_reversion" in settings.strategies:
-        level = settings.rsi_oversold
-        axes["rsi_oversold"] = tuple(f"{level * k:.6g}" for k in (0.8, 0.9, 1.0, 1.1, 1.2))
-    if "news_reversal" in settings.strategies:
-        level = settings.news_fall_sigmas
-        axes["news_fall_sigmas"] = tuple(f"{level * k:.6g}" for k in (0.75, 1.0, 1.25))
-    if "opening_range" in settings.strategies:
-        axes["range_target_risks"] = tuple(
-            f"{settings.range_target_risks * k:.6g}" for k in (0.75, 1.0, 1.25)
-        )
-    if {"mean_reversion", "news_reversal"} & set(settings.strategies):
-        axes["hold_sessions"] = ("1", "2", "3")
-    return axes
-
-
 # -- the run
 
 
 def _run(
-    asked: _Asked,
+    asked: Search,
     store: TimescaleStore,
     code: str,
     workers: int | None,
@@ -415,7 +271,9 @@ def _run(
             progress.update(task, description="parts")
             found = run_parts(ground, parts, fan_out, keep)
     except (KeyboardInterrupt, SystemExit):
-        # Ray's own handler, in force while it starts, exits.
+        # Ray's own handler, in force while it starts, exits. A part may have been written
+        # and not counted.
+        stored = len(_kept(store, run_id)[0]) if is_kept else 0
         errors.print(f"greenlight: stopped; {_resumable(stored, count, is_kept)}", soft_wrap=True)
         raise typer.Exit(130) from None
     except StoreUnavailable as error:
@@ -456,7 +314,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _remember(
-    asked: _Asked,
+    asked: Search,
     store: TimescaleStore,
     returns: Any,
     code: str,

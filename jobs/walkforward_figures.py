@@ -34,7 +34,8 @@ from greenlight.domain.walkforward import (
     months,
     overfitting,
 )
-from jobs.walkforward import Ground, Walk, holding_returns, judged_rows
+from jobs.walkforward import Ground
+from jobs.walkforward_result import Walk, holding_returns, judged_rows
 
 _SEED: Final = 20131007
 Value = float | Unavailable

@@ -14,8 +14,9 @@ import numpy as np
 
 from greenlight.domain.market import Unavailable
 from greenlight.domain.walkforward import daily_sharpes
-from jobs.walkforward import Ground, Walk, holding_returns, judged_rows
+from jobs.walkforward import Ground
 from jobs.walkforward_figures import Value, best_sets, equity_of
+from jobs.walkforward_result import Walk, holding_returns, judged_rows
 
 _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; color: #222 }

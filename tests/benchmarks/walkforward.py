@@ -37,16 +37,8 @@ from greenlight.domain.mean_reversion import MeanReversion
 from greenlight.settings import load_settings
 from jobs.backtest import BacktestPlan
 from jobs.backtest_market import Board, daily_board
-from jobs.walkforward import (
-    Candidate,
-    FoldPlan,
-    Part,
-    assemble,
-    lay_out,
-    packed,
-    parts_of,
-    run_parts,
-)
+from jobs.walkforward import Candidate, FoldPlan, Part, lay_out, packed, parts_of, run_parts
+from jobs.walkforward_result import assemble
 
 NAME = "walkforward"
 SYMBOLS, FIRST, LAST, FOLDS = 100, date(2000, 1, 3), date(2019, 12, 31), 10

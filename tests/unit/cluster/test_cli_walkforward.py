@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from cluster import cli_bias, cli_walkforward
 from cluster.processes import StartError
+from cluster.search_input import axis
 from greenlight.adapters.history import as_dates
 from greenlight.adapters.history_bokeh import read_bokeh
 from greenlight.settings import SettingsError
@@ -109,9 +110,9 @@ def test_lookahead_analysis_when_built_in_then_nothing_found(
 
 
 def test_grid_when_written_as_a_range_then_both_ends_are_in_it() -> None:
-    assert cli_walkforward.axis("rsi_oversold=20:40:5") == (
+    assert axis("rsi_oversold=20:40:5") == (
         "rsi_oversold",
         ("20", "25", "30", "35", "40"),
     )
-    found = cli_walkforward.axis("x=0.1:0.3:0.1")[1]
+    found = axis("x=0.1:0.3:0.1")[1]
     assert np.allclose([float(value) for value in found], [0.1, 0.2, 0.3])

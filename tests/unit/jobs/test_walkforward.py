@@ -26,10 +26,7 @@ from jobs.walkforward import (
     FoldPlan,
     Ground,
     Part,
-    assemble,
     here,
-    holding_returns,
-    judged_rows,
     lay_out,
     own_arrays,
     packed,
@@ -42,6 +39,7 @@ from jobs.walkforward import (
 )
 from jobs.walkforward_figures import known, set_figures, walk_figures, walk_months
 from jobs.walkforward_report import told_set, write_report
+from jobs.walkforward_result import assemble, holding_returns, judged_rows
 from tests.unit.greenlight.domain.test_walkforward import trial
 
 END = date(2009, 12, 31)
