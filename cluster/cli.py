@@ -402,7 +402,9 @@ def main(command: typer.Typer = app) -> None:
         sys.exit(2)
     except StoreUnavailable as error:
         errors.print(
-            f"greenlight: the store does not answer ({error}); see 'greenlight doctor'",
+            # The server's own words may be of several lines.
+            f"greenlight: the store does not answer ({' '.join(str(error).split())}); "
+            "see 'greenlight doctor'",
             highlight=False,
             soft_wrap=True,
         )
