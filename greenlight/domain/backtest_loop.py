@@ -280,8 +280,9 @@ def run_bars(
 @njit(cache=True)
 def _idle(figures: FloatArray, t: int, until: int, first: int, cash_usd: float) -> int:
     """Write the bars before `until` in which nothing is held; the next bar."""
-    for row in range(t - first, min(until - first, len(figures))):
-        figures[row, 0], figures[row, 1], figures[row, 2] = cash_usd, cash_usd, 0.0
+    if len(figures) > 0:
+        for row in range(t - first, until - first):
+            figures[row, 0], figures[row, 1], figures[row, 2] = cash_usd, cash_usd, 0.0
     return max(t, until)
 
 
@@ -313,7 +314,7 @@ def _hold(
     tuple[int, float, float]
         The bar in which something does, and mark and equity before it.
     """
-    has_exits = leave.size > 0
+    has_exits, keeps_marks = leave.size > 0, len(figures) > 0
     while t < until:
         bid, low, high = opens[t, symbol] * bid_share, lows[t, symbol], highs[t, symbol]
         is_out = bid <= stop or bid >= target
@@ -327,7 +328,7 @@ def _hold(
         if equity <= floor_usd:
             break
         row = t - first
-        if row < len(figures):
+        if keeps_marks:
             figures[row, 0], figures[row, 1], figures[row, 2] = cash_usd, equity, qty * price
         mark, equity_usd = price, equity
         t += 1
