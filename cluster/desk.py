@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import uuid
 from collections.abc import Callable
@@ -33,7 +32,7 @@ from greenlight.adapters.halt_file import halt_file
 from greenlight.adapters.timescale import migrate
 from greenlight.ports import BrokerRefused, BrokerUnavailable, Run
 from greenlight.settings import Settings
-from greenlight.strategies import build_strategies, plugged_in_hash
+from greenlight.strategies import build_strategies
 
 Say = Callable[[str], None]
 
@@ -340,17 +339,12 @@ class Desk:
                     source=source,
                     is_synthetic=is_synthetic,
                     start_cash_usd=Decimal(account.cash),
-                    fingerprint=self._fingerprint(),
+                    fingerprint=wiring.fingerprint(self._settings),
                 )
             )
             return replace(config, desk_epoch=store.take_desk())
         finally:
             store.close()
-
-    def _fingerprint(self) -> str:
-        code = wiring.code_hash() + plugged_in_hash(self._settings)
-        parts = (hashlib.sha256(code.encode()).hexdigest(), self._settings.fingerprint())
-        return "-".join(part[:16] for part in parts)
 
     def _start_health(self, config: DeskConfig, port: int) -> None:
         probes = HealthProbes(config)

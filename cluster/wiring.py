@@ -60,6 +60,15 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
+def fingerprint(settings: Settings) -> str:
+    """What a desk's decisions depend on: the hash of its code, and that of its settings."""
+    from greenlight.strategies import plugged_in_hash
+
+    code = code_hash() + plugged_in_hash(settings)
+    parts = (hashlib.sha256(code.encode()).hexdigest(), settings.fingerprint())
+    return "-".join(part[:16] for part in parts)
+
+
 def insist(make: Callable[[], T], sleep: Sleep = time.sleep) -> T:
     """Make something that asks the store or the broker, until both answer.
 
@@ -309,7 +318,7 @@ def build_sentiment_actor(config: DeskConfig) -> Sentiment:
             model=model,
             store=store,
             fetch=_news(config).headlines,
-            notifier=ConsoleNotifier(),
+            notifier=build_notifier(config, store),
             now=clock.now,
             symbols=_universe(config, store),
             half_life=timedelta(hours=settings.sentiment_half_life_h),

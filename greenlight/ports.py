@@ -44,7 +44,7 @@ from greenlight.domain.sentiment import (
     Reading,
 )
 from greenlight.domain.trades import Trade
-from greenlight.domain.trials import Trial
+from greenlight.domain.trials import Trial, WalkForward
 
 
 class FencedError(RuntimeError):
@@ -638,6 +638,23 @@ class Store(Protocol):
 
     def trials(self, limit: int | None = 1000) -> list[Trial]:
         """Trials oldest first (the last `limit` of them)."""
+        ...
+
+    # -- walk-forwards
+    def keep_walkforward_part(self, run_id: str, part: int, result: bytes) -> None:
+        """Keep a part of a run that has not ended; a repeated one stays."""
+        ...
+
+    def walkforward_parts(self, run_id: str) -> dict[int, bytes]:
+        """The kept parts of a run that has not ended, by number."""
+        ...
+
+    def record_walkforward(self, done: WalkForward) -> None:
+        """Keep a run that ended, and let its parts go; one run again takes its own place."""
+        ...
+
+    def walkforwards(self, limit: int | None = 1000) -> list[WalkForward]:
+        """Runs that ended, oldest first (the last `limit` of them)."""
         ...
 
 

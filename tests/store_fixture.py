@@ -30,7 +30,8 @@ TIMESCALE_VARIABLE = "GREENLIGHT_TEST_TIMESCALE_URL"
 _EMPTY = """
 TRUNCATE runs, epochs, decisions, orders, fills, positions, trades, dividends, cash_movements,
          halts, strategy_states, ticks, bars, equity, heartbeats, coverage, readiness, forecasts,
-         volatility_scores, trials, drills, outbox, headlines, opinions, readings, sentiment_state
+         volatility_scores, trials, drills, outbox, headlines, opinions, readings,
+         sentiment_state, walkforwards, walkforward_parts
 RESTART IDENTITY;
 UPDATE chain_head SET seq = 0, row_hash = repeat('0', 64)
 """

@@ -30,8 +30,10 @@ from greenlight.adapters.alpaca_broker import (
     parse_instant,
     parse_order,
 )
+from greenlight.adapters.rate_limit import Pace, no_pace
 from greenlight.domain.market import (
     Bar,
+    Dividend,
     Quote,
     Split,
     SymbolChange,
@@ -57,14 +59,27 @@ _RENAME_S: Final = 5.0
 
 
 class AlpacaMarketData:
-    """The `MarketData` port on Alpaca's data API (feed IEX, raw prices)."""
+    """The `MarketData` port on Alpaca's data API (feed IEX, raw prices).
 
-    def __init__(self, *, base_url: str, key_id: str, secret_key: str, deadline_s: float) -> None:
+    `pace` is called before every page; see `rate_limit`.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        key_id: str,
+        secret_key: str,
+        deadline_s: float,
+        pace: Pace = no_pace,
+    ) -> None:
+        self._pace = pace
         self._client = DeadlineClient(
             base_url=base_url, key_id=key_id, secret_key=secret_key, deadline_s=deadline_s
         )
 
     def _ask(self, path: str, params: Mapping[str, Any], version: str = "v2") -> Any:
+        self._pace(False)
         try:
             return self._client._request("GET", path, dict(params), api_version=version)
         except Exception as error:
@@ -121,6 +136,26 @@ class AlpacaMarketData:
                 )
                 for row in rows
             )
+
+    def dividends(self, symbols: Sequence[str], start: date, end: date) -> tuple[Dividend, ...]:
+        """Cash dividends by ex-date and symbol, both ends included.
+
+        Raises
+        ------
+        BrokerUnavailable
+            No answer, or one that cannot be read.
+        """
+        rows = self._actions(symbols, ("cash_dividends",), start, end)
+        with _reading_actions():
+            found = [
+                Dividend(
+                    symbol=row["symbol"],
+                    ex_date=date.fromisoformat(row["ex_date"]),
+                    usd_a_share=float(row["rate"]),
+                )
+                for row in rows
+            ]
+        return tuple(sorted(found, key=lambda paid: (paid.ex_date, paid.symbol)))
 
     def symbol_changes(
         self, symbols: Sequence[str], start: date, end: date

@@ -38,7 +38,7 @@ from greenlight.domain.orders import (
 )
 from greenlight.domain.positions import Position
 from greenlight.domain.trades import Trade
-from greenlight.domain.trials import Trial
+from greenlight.domain.trials import Trial, WalkForward
 from greenlight.ports import Coverage, EquityMark, Halt, Run, StrategyState
 
 Row = tuple[Any, ...]
@@ -511,6 +511,24 @@ def trial_values(trial: Trial) -> dict[str, Any]:
         "end_day": trial.end,
         "figures": json_text(dict(trial.figures)),
     }
+
+
+def walkforward_values(done: WalkForward) -> dict[str, Any]:
+    """Parameters of `upsert_walkforward`."""
+    return {
+        "run_id": done.run_id,
+        "at": done.at,
+        "fingerprint": done.fingerprint,
+        "plan": json_text(dict(done.plan)),
+        "figures": json_text(dict(done.figures)),
+    }
+
+
+def walkforward_of(row: Row) -> WalkForward:
+    """A row of `walkforwards`."""
+    return WalkForward(
+        run_id=row[0], at=utc(row[1]), fingerprint=row[2], plan=row[3], figures=row[4]
+    )
 
 
 def trial_of(row: Row) -> Trial:

@@ -415,6 +415,34 @@ SELECT * FROM (
     FROM trials ORDER BY at DESC, trial_id DESC LIMIT %(limit)s
 ) AS newest ORDER BY at, trial_id;
 
+-- walk-forwards ---------------------------------------------------------------
+
+-- name: insert_walkforward_part
+-- The same part is kept once.
+INSERT INTO walkforward_parts (run_id, part, result)
+VALUES (%(run_id)s, %(part)s, %(result)s)
+ON CONFLICT (run_id, part) DO NOTHING;
+
+-- name: walkforward_parts
+-- What a run that has not ended came to so far.
+SELECT part, result FROM walkforward_parts WHERE run_id = %(run_id)s ORDER BY part;
+
+-- name: upsert_walkforward
+-- A run that ended; its parts go, and one that was run again takes its own place.
+WITH gone AS (DELETE FROM walkforward_parts WHERE run_id = %(run_id)s)
+INSERT INTO walkforwards (run_id, at, fingerprint, plan, figures)
+VALUES (%(run_id)s, %(at)s, %(fingerprint)s, %(plan)s, %(figures)s)
+ON CONFLICT (run_id) DO UPDATE
+SET at = excluded.at, fingerprint = excluded.fingerprint, plan = excluded.plan,
+    figures = excluded.figures;
+
+-- name: walkforwards
+-- The newest walk-forwards, oldest first; no limit is all of them.
+SELECT * FROM (
+    SELECT run_id, at, fingerprint, plan, figures
+    FROM walkforwards ORDER BY at DESC, run_id DESC LIMIT %(limit)s
+) AS newest ORDER BY at, run_id;
+
 -- drills ----------------------------------------------------------------------
 
 -- name: insert_drill
