@@ -300,12 +300,19 @@ class MarketDataHub:
         except StoreUnavailable as error:
             # Nothing is lost: the broker's stops rest, and fills are asked for again.
             logger.error("store away: %s", error, extra={"action": "store_away"})
-            self._is_repair_due = True
+            self._after_failure()
             self._stopping.wait(self._retry_s)
         except Exception:
             logger.exception("a cycle failed", extra={"action": "cycle"})
-            self._is_repair_due = True
+            self._after_failure()
             self._stopping.wait(min(0.1, self._retry_s))
+
+    def _after_failure(self) -> None:
+        self._is_repair_due = True
+        if not self._is_lockstep:
+            # They may come for long while nothing is seen through.
+            self._recording.keep(self._fresh, self._ticks)
+            self._fresh, self._ticks = [], []
 
     def recover(self) -> None:
         """See through what an earlier life left half done, then listen."""
