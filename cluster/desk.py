@@ -25,6 +25,7 @@ from cluster.desk_config import (
 from cluster.desk_file import DeskFile
 from cluster.health_server import HealthProbes, HealthServer
 from cluster.json_log import secrets_of
+from cluster.keeper import Keeper, Kept
 from cluster.paper_exchange.sources import open_source
 from cluster.processes import Child, StartError, require_free, wait_for_port
 from greenlight.adapters.alpaca_broker import parse_instant
@@ -75,6 +76,7 @@ class Desk:
         self.database_url = ""
         self.config: DeskConfig | None = None
         self._timeframes: set[str] = set()
+        self._kept: list[Kept] = []
 
     @property
     def exchange_url(self) -> str | None:
@@ -133,6 +135,7 @@ class Desk:
         )
         self._start_store()
         redis_url = self._start_cache()
+        self._keep_services()
         config = self._connect(redis_url)
         config = self.config = self._take_office(config)
         self._say("starting Ray")
@@ -164,6 +167,13 @@ class Desk:
             postgres = services.start_postgres(self._home)
             self._stack.callback(postgres.stop)
             self.database_url = postgres.url
+            self._kept.append(
+                Kept(
+                    name="PostgreSQL",
+                    is_alive=postgres.is_alive,
+                    start=lambda: services.start_postgres(self._home),
+                )
+            )
         migrate(self.database_url)
 
     def _start_cache(self) -> str | None:
@@ -174,9 +184,22 @@ class Desk:
         if isinstance(found, services.RedisService):
             self._say("starting Redis")
             self._stack.callback(found.stop)
+            self._kept.append(
+                Kept(
+                    name="Redis",
+                    is_alive=found.is_alive,
+                    start=lambda: services.start_redis(self._home),
+                )
+            )
             return found.url
         self._say(f"no Redis ({found.reason}); the desk trades without a cache")
         return None
+
+    def _keep_services(self) -> None:
+        """What dies of the embedded services is started again; a test sees to that itself."""
+        keeper = Keeper(self._kept)
+        keeper.start()
+        self._stack.callback(keeper.stop)
 
     def _connect(self, redis_url: str | None) -> DeskConfig:
         settings = self._settings

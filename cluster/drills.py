@@ -206,10 +206,11 @@ class CacheKilled:
     def strike(self) -> None:
         """See `Fault.strike`."""
         found = services.running_redis(self._home)
-        if found is not None:
-            psutil.Process(found.pid).kill()
         try:
-            _await(lambda: self._part("cache") == "degraded", "the cache is away")
+            with services.not_started(self._home, "redis"):
+                if found is not None:
+                    psutil.Process(found.pid).kill()
+                _await(lambda: self._part("cache") == "degraded", "the cache is away")
         finally:
             services.start_redis(self._home)
 
