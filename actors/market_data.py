@@ -65,6 +65,7 @@ from greenlight.ports import (
     Store,
     StoreUnavailable,
     StreamEvent,
+    StreamRefused,
     Streams,
     TradeStreamOpened,
     TradeUpdate,
@@ -217,6 +218,7 @@ class MarketDataHub:
         self._taken_s = self._flatten_s
         self._event_s: float | None = None
         self._is_trade_stream_open = False
+        self._told_refusals: set[str] = set()
 
         self._stopping = threading.Event()
         self._worker = threading.Thread(target=self._run, name="protect", daemon=True)
@@ -383,6 +385,8 @@ class MarketDataHub:
             if watch is not None:
                 watch.hear_order(event.order.order_id)
             self._take_update(event)
+        elif isinstance(event, StreamRefused):
+            self._tell_refused(event.reason)
         elif isinstance(event, TradeStreamOpened):
             self._is_trade_stream_open = True
             if watch is not None:
@@ -390,6 +394,12 @@ class MarketDataHub:
                 self._is_repair_due = True
             else:
                 self._repair(self._clock())
+
+    def _tell_refused(self, reason: str) -> None:
+        logger.error("price stream: %s", reason, extra={"action": "stream_refused"})
+        if reason not in self._told_refusals:
+            self._told_refusals.add(reason)
+            self._notifier.alert(f"the broker refuses the price stream: {reason}")
 
     # -- fills
     def _take_update(self, update: TradeUpdate) -> None:

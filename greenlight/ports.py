@@ -794,6 +794,13 @@ class TradeStreamOpened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRefused:
+    """The broker refuses what was asked of the price stream, such as too many symbols."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepReady:
     """Everything of one step of a lockstep replay has arrived.
 
@@ -809,7 +816,7 @@ class StepReady:
     trade_updates: int
 
 
-StreamEvent = Quote | Bar | Tick | TradeUpdate | TradeStreamOpened | StepReady
+StreamEvent = Quote | Bar | Tick | TradeUpdate | TradeStreamOpened | StreamRefused | StepReady
 
 
 class StreamKind(StrEnum):

@@ -46,6 +46,7 @@ from greenlight.ports import (
     StepReady,
     StreamEvent,
     StreamKind,
+    StreamRefused,
     TradeStreamOpened,
     TradeUpdate,
 )
@@ -251,6 +252,7 @@ class _DataStream(StockDataStream):  # type: ignore[misc, unused-ignore]
     """alpaca-py's stream that tells when the server has confirmed a subscription."""
 
     on_subscribed: Callable[[], None]
+    on_refused: Callable[[str], None]
     on_lost: Callable[[], None]
 
     async def _start_ws(self) -> None:
@@ -267,6 +269,8 @@ class _DataStream(StockDataStream):  # type: ignore[misc, unused-ignore]
     async def _dispatch(self, msg: dict[str, Any]) -> None:
         if msg.get("T") == "subscription":
             self.on_subscribed()
+        elif msg.get("T") == "error":
+            self.on_refused(f"{msg.get('msg')} ({msg.get('code')})")
         await super()._dispatch(msg)
 
 
@@ -331,6 +335,7 @@ class AlpacaStreams:
 
         self._data = _DataStream(key_id, secret_key, raw_data=True, url_override=data_url)
         self._data.on_subscribed = self._on_subscribed
+        self._data.on_refused = lambda reason: self._sink(StreamRefused(reason=reason))
         self._data.on_lost = self._on_lost_data
         self._trades = _TradeStream(key_id, secret_key, raw_data=True, url_override=trade_url)
         self._trades.on_listening = self._on_listening
