@@ -69,7 +69,7 @@ def status_of(home: Path, job: str) -> str:
 
 
 def await_status(home: Path, job: str, *wanted: str) -> str:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 400  # the code is new to numba there, and compiled
     while (status := status_of(home, job)) not in wanted:
         assert time.monotonic() < until, f"{job} is {status}: {jobs(home, 'logs', job).stdout}"
         time.sleep(1)
