@@ -9,8 +9,8 @@ has read and asks only for what came since; it can be lost at any time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -18,9 +18,11 @@ import numpy as np
 from greenlight.domain import metrics
 from greenlight.domain.audit import DecisionKind
 from greenlight.domain.cash import in_marks_from
+from greenlight.domain.criteria import View
 from greenlight.domain.gate import Protection
-from greenlight.domain.market import Unavailable
+from greenlight.domain.market import Unavailable, eastern_date
 from greenlight.domain.metrics import EMPTY_SERIES, EquitySeries, FloatArray, IntArray
+from greenlight.domain.paper_evidence import paper_evidence
 from greenlight.domain.readiness import (
     Evaluation,
     ReadinessInputs,
@@ -143,13 +145,17 @@ class Evaluator:
         ]
         # Each before what is held against it, so that nothing new looks incomplete.
         beats = self._read_beats(since, now)
-        return ReadinessInputs(
+        desk_marks = self._read_marks("desk", since, now)
+        universe = store.universe_returns(eastern_date(since), eastern_date(now))
+        inputs = ReadinessInputs(
             now=now,
             run=run,
             since=since,
             beats=beats,
-            desk_marks=self._read_marks("desk", since, now),
+            desk_marks=desk_marks,
             broker_marks=self._read_marks("broker", since, now),
+            exposures=_exposures(self._marks["desk"]),
+            universe={row.day: row.frac for row in universe},
             protections=protections,
             open_positions=[p for p in store.open_positions() if p.opened_at <= now],
             coverage=store.coverage(lately - _LEAD_IN, now + _AHEAD),
@@ -158,6 +164,9 @@ class Evaluator:
             backtest=Unavailable(_NO_BACKTEST),
             evidence=Unavailable(_NO_EVIDENCE),
         )
+        view = View.of(inputs, self._policy)
+        runs, trials = store.out_of_samples(run.fingerprint), len(store.trials(limit=None))
+        return replace(inputs, evidence=paper_evidence(view, runs, trials))
 
     def _forget(self) -> None:
         self._marks: dict[str, _Marks] = {}
@@ -202,9 +211,11 @@ class Evaluator:
         end = int(np.searchsorted(kept.at_us, 1_000_000 * begin_s))
         fresh_us = np.array([_us(row.at) for row in rows], dtype=np.int64)
         fresh_usd = np.array([float(row.equity_usd) for row in rows], dtype=np.float64)
+        held_usd = np.array([float(row.exposure_usd) for row in rows], dtype=np.float64)
         marks = _Marks(
             at_us=np.concatenate([kept.at_us[first:end], fresh_us]),
             equity_usd=np.concatenate([kept.equity_usd[first:end], fresh_usd]),
+            exposure_usd=np.concatenate([kept.exposure_usd[first:end], held_usd]),
         )
         self._marks[source] = marks
         # Read after the marks, so that every transfer in one of them is known.
@@ -241,11 +252,30 @@ class _Marks:
 
     at_us: IntArray
     equity_usd: FloatArray
+    exposure_usd: FloatArray
 
 
 _NO_MARKS: Final = _Marks(
-    at_us=np.empty(0, dtype=np.int64), equity_usd=np.empty(0, dtype=np.float64)
+    at_us=np.empty(0, dtype=np.int64),
+    equity_usd=np.empty(0, dtype=np.float64),
+    exposure_usd=np.empty(0, dtype=np.float64),
 )
+
+
+def _exposures(marks: _Marks) -> dict[date, float]:
+    """Mean share of equity that was invested at the marks of each New York day."""
+    if not len(marks.at_us):
+        return {}
+    # A session lies within one UTC day.
+    day = marks.at_us // 86_400_000_000
+    first = np.flatnonzero(np.diff(day, prepend=day[0] - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = marks.exposure_usd / marks.equity_usd
+    means = np.add.reduceat(shares, first) / np.diff(np.append(first, len(day)))
+    return {
+        eastern_date(_EPOCH + timedelta(days=int(day[place]), hours=18)): float(mean)
+        for place, mean in zip(first, means, strict=True)
+    }
 
 
 def _us(at: datetime) -> int:

@@ -50,6 +50,43 @@ class DailyRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UniverseReturn:
+    """Equal-weight return of the universe's `symbols` symbols over a session, as a fraction."""
+
+    day: date
+    frac: float
+    symbols: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedDay:
+    """One out-of-sample session of a walk-forward, as fractions.
+
+    `exposure_frac` is the mean share of equity that was invested in the session.
+    """
+
+    day: date
+    return_frac: float
+    exposure_frac: float
+    universe_frac: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfSample:
+    """The judging days of a walk-forward, oldest first, after costs.
+
+    `fingerprint` is that of the desk it was run for, `trials` how many the ledger had
+    when it ended, `at` (aware UTC).
+    """
+
+    run_id: str
+    at: datetime
+    fingerprint: str
+    trials: int
+    days: tuple[JudgedDay, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """The gambler's wealth and where it comes from.
 
@@ -199,3 +236,32 @@ def paper_record(
         universe=np.array([universe[day] for day in days], dtype=np.float64),
         exposures=np.array([exposures[day] for day in before], dtype=np.float64),
     )
+
+
+def backtest_wealth(run: OutOfSample, until: date) -> float | Unavailable:
+    """The gambler's wealth on the out-of-sample days before a day.
+
+    Parameters
+    ----------
+    until : date
+        The paper account's first session; what came from then on is counted there.
+
+    Notes
+    -----
+    The first judged day only tells the exposure, and is not bet on.
+    """
+    days = [row for row in run.days if row.day < until]
+    if len(days) < 2:
+        return Unavailable(f"no out-of-sample days before {until}")
+    if len({row.day for row in days}) != len(days):
+        return Unavailable("an out-of-sample day is there twice")
+    days.sort(key=lambda row: row.day)
+    record = DailyRecord(
+        returns=np.array([row.return_frac for row in days[1:]], dtype=np.float64),
+        universe=np.array([row.universe_frac for row in days[1:]], dtype=np.float64),
+        exposures=np.array([row.exposure_frac for row in days[:-1]], dtype=np.float64),
+    )
+    excess = excess_returns(record)
+    if not bool(np.isfinite(excess).all()):
+        return Unavailable("an out-of-sample day is not finite")
+    return float(wealth_path(excess)[-1])

@@ -1,6 +1,6 @@
 """Wealth by exact fractions, a leverage and a day at a time, written beside this file.
 
-    python tests/golden/wealth_twin.py
+python tests/golden/wealth_twin.py
 """
 
 from __future__ import annotations

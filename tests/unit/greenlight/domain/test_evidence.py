@@ -98,7 +98,7 @@ def test_backtest_share_when_divided_by_the_trials_then_capped_at_ten(
 def test_backtest_share_when_nothing_was_tried_or_no_number_then_refused(
     wealth: float, trials: int
 ) -> None:
-    with pytest.raises(ValueError, match="trial|number"):
+    with pytest.raises(ValueError, match=r"trial|number"):
         backtest_share(wealth, trials)
 
 

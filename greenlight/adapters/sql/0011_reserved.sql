@@ -1,0 +1,2 @@
+-- A step that another branch brings.
+SELECT 1;
