@@ -9,7 +9,7 @@ NAME ?=
 SEEDS ?= 2000
 MINUTES ?= 30
 
-.PHONY: up test install check bench simulate soak clean
+.PHONY: up test install check bench bench-peers simulate soak clean
 
 up: $(STAMP)
 	@exec $(BIN)/greenlight up $(ARGS)
@@ -42,6 +42,17 @@ check: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/python -m tests.benchmarks $(NAME)
 
+PEERS := .venv-peers
+bench-peers: $(STAMP) $(PEERS)/.installed
+	@$(BIN)/python -m tests.benchmarks backtest
+	@$(BIN)/python -m tests.benchmarks sweep
+
+# Apart from ours: they ask for other versions, and one is under the GPL.
+$(PEERS)/.installed: tests/benchmarks/peers.txt
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(PEERS)
+	@$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python --requirement tests/benchmarks/peers.txt
+	@touch $@
+
 simulate: $(STAMP)
 	@$(BIN)/python -m tests.faults.simulation --seeds $(SEEDS)
 
@@ -49,4 +60,4 @@ soak: $(STAMP)
 	@$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
 
 clean:
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf $(VENV) $(PEERS) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from actors.transfers import LAST_MARK, LATE, Moved
+from greenlight.domain.alerts import Event
 from greenlight.domain.cash import CashMoved
 from greenlight.domain.desk_state import RiskLimits, finite
 from greenlight.domain.halts import (
@@ -170,7 +171,8 @@ class EquityWatch:
     def _halt(self, halt: DueHalt, now: datetime) -> None:
         self._store.halt(at=now, until=halt.until, reason=halt.reason)
         until = "until 'greenlight resume'" if halt.until is None else "for 24 hours"
-        self._notifier.alert(f"no new entries {until}: {halt.reason}")
+        text = f"no new entries {until}: {halt.reason}"
+        self._notifier.alert(text, event=Event.HALT, is_kept=True)
 
     def _equity_at(self, at: datetime | None, moved: Moved) -> EquityAt | None:
         if at is None:

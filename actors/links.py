@@ -15,6 +15,7 @@ from typing import Protocol
 
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.positions import WatchBand
+from greenlight.domain.sentiment import GivenReading, Opinion
 from greenlight.domain.signals import Signal
 from greenlight.ports import EquityMark, Heartbeat
 
@@ -134,4 +135,28 @@ class NightlyLink(Protocol):
 
     def finish(self) -> None:
         """In a lockstep replay wait until that is done; nothing else waits for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentimentNews:
+    """What the sentiment actor has learnt since a caller's last question.
+
+    `absence` says why nothing may be read now. `opinions` are the next ones, `version`
+    the number of the last of them, `has_more` whether others wait. Another `life` than
+    the caller's is another actor, which tells everything from the beginning.
+    """
+
+    life: str
+    version: int
+    absence: str | None
+    opinions: tuple[Opinion, ...]
+    has_more: bool
+
+
+class SentimentLink(Protocol):
+    """The sentiment actor."""
+
+    def news(self, life: str, version: int, given: Sequence[GivenReading]) -> SentimentNews:
+        """What is new since that version; takes what strategies were given meanwhile."""
         ...

@@ -37,6 +37,7 @@ from actors.recording import Recording
 from actors.refusals import Refusals
 from actors.side_look import SideLook
 from actors.stream_watch import StreamWatch
+from greenlight.domain.alerts import Event
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.ledger import is_flatten
 from greenlight.domain.market import (
@@ -64,6 +65,7 @@ from greenlight.ports import (
     Store,
     StoreUnavailable,
     StreamEvent,
+    StreamRefused,
     Streams,
     TradeStreamOpened,
     TradeUpdate,
@@ -216,6 +218,7 @@ class MarketDataHub:
         self._taken_s = self._flatten_s
         self._event_s: float | None = None
         self._is_trade_stream_open = False
+        self._told_refusals: set[str] = set()
 
         self._stopping = threading.Event()
         self._worker = threading.Thread(target=self._run, name="protect", daemon=True)
@@ -299,12 +302,19 @@ class MarketDataHub:
         except StoreUnavailable as error:
             # Nothing is lost: the broker's stops rest, and fills are asked for again.
             logger.error("store away: %s", error, extra={"action": "store_away"})
-            self._is_repair_due = True
+            self._after_failure()
             self._stopping.wait(self._retry_s)
         except Exception:
             logger.exception("a cycle failed", extra={"action": "cycle"})
-            self._is_repair_due = True
+            self._after_failure()
             self._stopping.wait(min(0.1, self._retry_s))
+
+    def _after_failure(self) -> None:
+        self._is_repair_due = True
+        if not self._is_lockstep:
+            # They may come for long while nothing is seen through.
+            self._recording.keep(self._fresh, self._ticks)
+            self._fresh, self._ticks = [], []
 
     def recover(self) -> None:
         """See through what an earlier life left half done, then listen."""
@@ -375,6 +385,8 @@ class MarketDataHub:
             if watch is not None:
                 watch.hear_order(event.order.order_id)
             self._take_update(event)
+        elif isinstance(event, StreamRefused):
+            self._tell_refused(event.reason)
         elif isinstance(event, TradeStreamOpened):
             self._is_trade_stream_open = True
             if watch is not None:
@@ -382,6 +394,12 @@ class MarketDataHub:
                 self._is_repair_due = True
             else:
                 self._repair(self._clock())
+
+    def _tell_refused(self, reason: str) -> None:
+        logger.error("price stream: %s", reason, extra={"action": "stream_refused"})
+        if reason not in self._told_refusals:
+            self._told_refusals.add(reason)
+            self._notifier.alert(f"the broker refuses the price stream: {reason}")
 
     # -- fills
     def _take_update(self, update: TradeUpdate) -> None:
@@ -401,7 +419,8 @@ class MarketDataHub:
             booking = self._store.book_fill(fill, Decimal(0))
         except OversoldError as error:
             logger.error("ledger: %s", error, extra={"action": "oversold"})
-            self._notifier.alert(f"{fill.symbol}: the ledger and the broker disagree: {error}")
+            text = f"{fill.symbol}: the ledger and the broker disagree: {error}"
+            self._notifier.alert(text, event=Event.DRIFT)
             return
         if booking.is_duplicate:
             return

@@ -21,6 +21,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from actors.order_gateway import OrderGateway
+from greenlight.domain.alerts import Event
 from greenlight.domain.audit import Decision, DecisionKind, Figure, Verdict, instant_text
 from greenlight.domain.corporate_actions import SPLIT
 from greenlight.domain.market import Quote, eastern_date
@@ -238,7 +239,8 @@ class PositionMonitor:
             reason = f"{SPLIT}: {error}"
             refused = replace(decision, verdict=Verdict.REFUSED, reason=reason)
             if self._store.record_decision(refused):
-                self._notifier.alert(f"{reason}; adjust the position by hand")
+                text = f"{reason}; adjust the position by hand"
+                self._notifier.alert(text, is_kept=True)
             return
         figures |= {
             "qty": after.qty,
@@ -350,7 +352,10 @@ class PositionMonitor:
         )
         if not isinstance(outcome, Accepted):
             self._notifier.alert(
-                f"{self._symbol}: no stop at the broker for {qty} shares ({outcome}); leaving"
+                f"{self._symbol}: no stop at the broker for {qty} shares ({outcome}); leaving",
+                event=Event.NAKED_POSITION,
+                # What the broker refused is told with its row.
+                is_kept=isinstance(outcome, Rejected),
             )
         return outcome
 

@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Final
 
 from actors.order_gateway import OrderGateway
+from greenlight.domain.alerts import Event
 from greenlight.domain.audit import Decision, DecisionKind, Figure, Verdict
 from greenlight.domain.market import Unavailable, eastern_date
 from greenlight.domain.orders import (
@@ -318,7 +319,9 @@ class Reconciler:
                     self._notifier.alert(
                         f"{correction.symbol or 'account'}: {correction.reason} "
                         f"({correction.what}: ours {correction.ours}, the broker's "
-                        f"{correction.theirs}); no new entries; see 'greenlight reconcile'"
+                        f"{correction.theirs}); no new entries; see 'greenlight reconcile'",
+                        event=Event.DRIFT,
+                        is_kept=True,
                     )
         self._doubted = set(doubted)
 

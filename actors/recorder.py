@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from actors.links import RecordBatch
 from actors.measures import Measures
+from actors.recording import MOST_ROWS, thinned
 from greenlight.ports import (
     Broker,
     BrokerRefused,
@@ -86,6 +87,10 @@ class Recorder:
             held = batch.seq
             self._buffer.append(batch)
             self._rows += len(batch.quotes) + len(batch.ticks) + len(batch.bars)
+        if self._rows > 2 * MOST_ROWS:
+            # The store has been away for long: what market data lets go, this does too.
+            self._buffer = thinned(self._buffer, MOST_ROWS)
+            self._rows = MOST_ROWS
         if self._buffer:
             newest = self._buffer[-1]
             self._cache.put_quotes(newest.quotes)

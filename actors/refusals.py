@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
+from greenlight.domain.alerts import Event
 from greenlight.domain.audit import Decision, DecisionKind, Figure, Verdict, known_figure
 from greenlight.domain.market import eastern_midnight
 from greenlight.domain.orders import decision_id
@@ -65,7 +66,9 @@ class Refusals:
                 if self._store.record_decision(seen.first):
                     self._notifier.alert(
                         f"{symbol}: input refused ({seen.first.reason}); "
-                        "nothing is ordered on it, and more of it today is only counted"
+                        "nothing is ordered on it, and more of it today is only counted",
+                        event=Event.INPUT_REFUSED,
+                        is_kept=True,
                     )
                 else:
                     seen.count += self._stored_count(day, symbol, code)

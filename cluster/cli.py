@@ -23,12 +23,18 @@ from rich.table import Table
 
 from cluster import (
     cli_backtest,
+    cli_bias,
+    cli_download,
     cli_drill,
     cli_facts,
     cli_halts,
+    cli_jobs,
     cli_reconcile,
+    cli_report,
     cli_review,
+    cli_sentiment,
     cli_volatility,
+    cli_walkforward,
     doctor,
     new_strategy,
 )
@@ -53,10 +59,15 @@ app.add_typer(data_app, name="data")
 cli_drill.register(app)
 cli_facts.register(app)
 cli_backtest.register(app)
+cli_bias.register(app)
 cli_halts.register(app)
+cli_jobs.register(app)
 cli_reconcile.register(app)
+cli_report.register(app)
 cli_review.register(app)
+cli_sentiment.register(app)
 cli_volatility.register(app)
+cli_walkforward.register(app)
 new_strategy.register(app)
 
 console = Console()
@@ -152,12 +163,13 @@ def up(
 
 
 def _log(settings: Settings) -> None:
-    secret = settings.api_secret_key
+    secret, token = settings.api_secret_key, settings.telegram_bot_token
     log_as_json(
         process="desk",
         secrets=(
             settings.api_key_id or "",
             "" if secret is None else secret.get_secret_value(),
+            "" if token is None else token.get_secret_value(),
             *passwords_in(settings.database_url),
             *passwords_in(settings.redis_url),
         ),
@@ -379,20 +391,25 @@ def data_import(
             console.print(f"{row['symbol']}: {row['bars']} daily bars")
 
 
+data_app.command("download")(cli_download.data_download)
+
+
 def _day(value: datetime | None) -> date | None:
     return None if value is None else value.date()
 
 
-def main() -> None:
-    """Run the command; a failure that a person can mend is one line and exit code 2."""
+def main(command: typer.Typer = app) -> None:
+    """Run a command; a failure that a person can mend is one line and exit code 2."""
     try:
-        app()
+        command()
     except (StartError, SettingsError, SchemaError) as error:
         errors.print(f"greenlight: {error}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except StoreUnavailable as error:
         errors.print(
-            f"greenlight: the store does not answer ({error}); see 'greenlight doctor'",
+            # The server's own words may be of several lines.
+            f"greenlight: the store does not answer ({' '.join(str(error).split())}); "
+            "see 'greenlight doctor'",
             highlight=False,
             soft_wrap=True,
         )

@@ -7,78 +7,33 @@ command. Every run is a row of the trial ledger, also one that nobody liked.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import fields
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from cluster import cli_facts, services
-from cluster.desk_file import DeskFile
-from cluster.paper_exchange.sources import Source, open_source
+from cluster import cli_facts
+from cluster.backtest_input import (
+    asked_settings,
+    history_board,
+    ledger,
+    open_history,
+    running_code,
+    trial_params,
+)
+from cluster.figures import dollars, figure_row
+from cluster.paper_exchange.sources import Source
 from cluster.processes import StartError
-from greenlight.adapters.sector_table import sector_table
-from greenlight.adapters.timescale import TimescaleStore, migrate
 from greenlight.domain.backtest import DEFAULT_COSTS, BacktestResult, GroupFigures
-from greenlight.domain.desk_state import RiskLimits
-from greenlight.domain.market import Unavailable, sessions_between
-from greenlight.domain.signals import Strategy
+from greenlight.domain.market import Unavailable
 from greenlight.domain.trials import Trial
 from greenlight.domain.volatility import VolatilityPolicy
-from greenlight.settings import Settings, SettingsError, load_settings
-from greenlight.strategies import BUILT_IN, build_strategies
+from greenlight.strategies import build_strategies
 from jobs.backtest import BacktestPlan, backtest, summary_figures, trial_of
-from jobs.backtest_market import Board, daily_board, minute_board
-
-_DAILY: Final = "1Day"
-_SHARED: Final = ("stop_frac", "target_frac", "hold_sessions")
-_PARAMS: Final[Mapping[str, tuple[str, ...]]] = {
-    "mean_reversion": (
-        "timeframe",
-        "rsi_period",
-        "rsi_oversold",
-        "trend_period",
-        "trend_slack_frac",
-        "max_atr_frac",
-        *_SHARED,
-    ),
-    "news_reversal": (
-        "news_timeframe",
-        "news_volatility_bars",
-        "news_fall_bars",
-        "news_fall_sigmas",
-        "news_max_score",
-        "news_turn_bars",
-        *_SHARED,
-    ),
-    "opening_range": (
-        "range_minutes",
-        "range_volume_factor",
-        "range_last_entry_minutes",
-        "range_target_risks",
-        "range_hold_sessions",
-    ),
-}
-"""The settings of each built-in strategy; the limits are parameters of all."""
-_LIMITS: Final = frozenset(
-    field.name for field in fields(RiskLimits) if field.name in Settings.model_fields
-)
-_COUNTS: Final = frozenset(
-    {
-        "signals",
-        "trades",
-        "unfilled",
-        "loss_halts",
-        "drawdown_halts",
-        "longest_drawdown_bars",
-        "min_track_record_sessions",
-    }
-)
-"""Figures that are told in whole numbers."""
+from jobs.backtest_market import Board
 
 console = Console()
 
@@ -122,10 +77,10 @@ def backtest_command(
 
     Without options it takes the settings' strategies, symbols, source and days.
     """
-    settings = _settings(strategy, symbols, start, end, source, param or ())
+    settings = asked_settings(strategy, symbols, start, end, source, param or ())
     strategies = build_strategies(settings)
-    history = _open(settings.source)
-    board = _board(settings, strategies, history)
+    history = open_history(settings.source)
+    board = history_board(settings, strategies, history)
     costs = DEFAULT_COSTS._replace(
         half_spread_frac=half_spread_bps / 1e4, slippage_frac=slippage_bps / 1e4
     )
@@ -143,8 +98,17 @@ def backtest_command(
         result = backtest(board, plan)
     except ValueError as error:
         raise StartError(f"backtest: {error}") from error
-    trial = _trial(settings, board, plan, result)
-    with _ledger(settings) as store:
+    trial = trial_of(
+        board,
+        plan,
+        result,
+        at=datetime.now(UTC),
+        end=settings.end,
+        source=settings.source,
+        code_hash=running_code(),
+        params=trial_params(settings, plan),
+    )
+    with ledger(settings) as store:
         is_new = store.record_trial(trial)
         trials = len(store.trials(limit=None))
     if as_json:
@@ -152,140 +116,6 @@ def backtest_command(
         typer.echo(json.dumps(found, indent=2))
         return
     _print(result, trial, history, board, is_new=is_new, trials=trials)
-
-
-# -- what is asked for
-
-
-def _settings(
-    strategy: str | None,
-    symbols: str | None,
-    start: datetime | None,
-    end: datetime | None,
-    source: str | None,
-    params: Sequence[str],
-) -> Settings:
-    given: dict[str, Any] = {
-        "strategies": strategy,
-        "symbols": symbols,
-        "start": None if start is None else start.date(),
-        "end": None if end is None else end.date(),
-        "source": source,
-    }
-    settings = load_settings(**given)
-    plugged: dict[str, dict[str, Any]] = {k: dict(v) for k, v in settings.strategy_params.items()}
-    for text in params:
-        name, is_pair, value = text.partition("=")
-        name = name.strip()
-        if not is_pair:
-            raise SettingsError(f"--param {text}: write NAME=VALUE")
-        if name in _allowed(settings.strategies):
-            given[name] = value.strip()
-            continue
-        own = [one for one in settings.strategies if one not in BUILT_IN]
-        if len(own) != 1:
-            there = ", ".join(sorted(_allowed(settings.strategies)))
-            raise SettingsError(f"--param {name}: no such parameter; there are {there}")
-        plugged.setdefault(own[0], {})[name] = _value(value)
-    return load_settings(**given, strategy_params=plugged)
-
-
-def _allowed(strategies: Sequence[str]) -> frozenset[str]:
-    return _LIMITS.union(*(_PARAMS.get(name, ()) for name in strategies))
-
-
-def _value(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _open(spec: str) -> Source:
-    try:
-        return open_source(spec)
-    except ValueError as error:
-        raise StartError(f"source {spec!r}: {error}") from error
-
-
-def _board(settings: Settings, strategies: Sequence[Strategy], source: Source) -> Board:
-    symbols = settings.symbols or source.symbols
-    missing = [symbol for symbol in symbols if symbol not in source.symbols]
-    if missing:
-        there = ", ".join(source.symbols)
-        raise StartError(f"{source.name} has no {', '.join(missing)}; it has {there}")
-    series = [source.daily(symbol) for symbol in dict.fromkeys(symbols)]
-    window = f"from {settings.start} to {settings.end}"
-    inside = [
-        one.symbol
-        for one in series
-        if any(settings.start <= day <= settings.end for day in one.days.tolist())
-    ]
-    if not inside:
-        raise StartError(f"{source.name} has no history of {', '.join(symbols)} {window}")
-    unknown = [symbol for symbol in settings.symbols if symbol not in inside]
-    if unknown:
-        raise StartError(f"{source.name} has no history of {', '.join(unknown)} {window}")
-    sectors = sector_table() | settings.sectors
-    minutely = [one for one in strategies if one.timeframe != _DAILY]
-    if not minutely:
-        return daily_board(series, settings.end, sectors)
-    sessions = max(-(-one.warmup_bars // 390) for one in minutely) + 1
-    before = sessions_between(
-        settings.start - timedelta(days=2 * sessions + 10), settings.start - timedelta(days=1)
-    )
-    first = before[-sessions:][0].day if before else settings.start
-    tapes = {
-        session.day: source.tape(session.day).symbols
-        for session in source.sessions(first, settings.end)
-    }
-    return minute_board(series, tapes, settings.end, sectors)
-
-
-# -- the ledger
-
-
-@contextmanager
-def _ledger(settings: Settings) -> Iterator[TimescaleStore]:
-    """The desk's store, made where there was no desk yet."""
-    desk = DeskFile.read(settings.home)
-    is_there = settings.database_url is not None or (desk is not None and desk.is_alive())
-    with ExitStack() as stack:
-        if not is_there:
-            try:
-                postgres = services.start_postgres(settings.home)
-            except services.ServiceError as error:
-                raise StartError(f"the trial ledger cannot be kept: {error}") from error
-            if not postgres.is_adopted:
-                stack.callback(postgres.stop)
-            migrate(postgres.url)
-        yield stack.enter_context(cli_facts.open_store(settings))
-
-
-def _trial(settings: Settings, board: Board, plan: BacktestPlan, result: BacktestResult) -> Trial:
-    # Imported here because it loads the broker's client.
-    from cluster.wiring import code_hash
-
-    names = {*_allowed(settings.strategies), "entry_timeout_s", "entry_reprices"}
-    dumped = json.loads(settings.model_dump_json(include={*names, "strategy_params"}))
-    params = {
-        **dumped,
-        "start_cash_usd": plan.start_cash_usd,
-        "resume_sessions": plan.resume_sessions,
-        "has_forecasts": plan.policy is not None,
-        "half_spread_frac": plan.costs.half_spread_frac,
-        "slippage_frac": plan.costs.slippage_frac,
-    }
-    return trial_of(
-        board,
-        plan,
-        result,
-        at=datetime.now(UTC),
-        end=settings.end,
-        source=settings.source,
-        code_hash=code_hash(),
-        params=params,
-    )
 
 
 # -- what is told
@@ -373,7 +203,7 @@ def _print(
     )
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in summary_figures(board, result).items():
-        table.add_row(*_row(name, value))
+        table.add_row(*figure_row(name, value))
     console.print(table)
     groups = Table("", "trades", "wins", "net", "profit factor", box=None, pad_edge=False)
     for found in (result.by_strategy, result.by_sector):
@@ -383,7 +213,7 @@ def _print(
                 name,
                 str(group.trades),
                 str(group.wins),
-                _dollars(group.net_usd),
+                dollars(group.net_usd),
                 "–" if factor is None else f"{factor:.2f}",
             )
         groups.add_section()
@@ -404,19 +234,3 @@ def _months(result: BacktestResult) -> str:
     mean = result.mean_month_frac
     told = mean.reason if isinstance(mean, Unavailable) else f"{mean:+.2%} a month on the average"
     return f"{len(traded)} months with trading, {told}; {idle} without"
-
-
-def _row(name: str, value: float | Unavailable) -> tuple[str, str]:
-    label, _, unit = name.rpartition("_")
-    if isinstance(value, Unavailable):
-        return (label or name).replace("_", " "), f"– ({value.reason})"
-    if unit == "frac":
-        return label.replace("_", " "), f"{value:.2%}"
-    if unit == "usd":
-        return label.replace("_", " "), _dollars(value)
-    shown = f"{value:,.0f}" if name in _COUNTS else f"{value:.2f}"
-    return name.removesuffix("_ann").replace("_", " "), shown
-
-
-def _dollars(value: float) -> str:
-    return f"{'-' if value < 0 else ''}${abs(value):,.2f}"

@@ -57,8 +57,8 @@ def drill(
     """Take something away from the running paper desk, and measure how it recovers.
 
     monitor and stream end an actor's process, cache kills the desk's own Redis,
-    database makes its own PostgreSQL hang. Exit code 0 if the desk recovered in
-    time with every position covered at the broker, 1 if not.
+    database makes its own PostgreSQL hang, model its own Ollama server. Exit code 0
+    if the desk recovered in time with every position covered at the broker, 1 if not.
     """
     # Ray takes long to load, and the other commands do without it.
     from cluster.drills import NakedWatch, fault_of, measure

@@ -68,7 +68,14 @@ _SIGNS: Final = {
     State.INSUFFICIENT: "[yellow]◔ insufficient[/yellow]",
     State.STALE: "[magenta]◷ stale[/magenta]",
 }
-_VENDOR_NAMES: Final = ("database_url", "redis_url", "api_key_id", "api_secret_key")
+_VENDOR_NAMES: Final = (
+    "database_url",
+    "redis_url",
+    "api_key_id",
+    "api_secret_key",
+    "telegram_bot_token",
+    "telegram_chat_id",
+)
 
 console = Console()
 audit_app = typer.Typer(

@@ -22,9 +22,8 @@ from cluster.desk_file import DeskFile
 from cluster.processes import StartError
 from greenlight.adapters.halt_file import HaltFile, halt_file
 from greenlight.domain.audit import instant_text
-from greenlight.domain.ledger import BY_HAND, FLATTEN
 from greenlight.settings import load_settings
-from jobs.readiness import present
+from jobs import controls
 
 console = Console()
 
@@ -47,8 +46,7 @@ def halt(
     """
     said = _said(reason)
     with cli_facts.open_store(load_settings()) as store:
-        now = present(store, datetime.now(UTC))
-        store.halt(at=now, until=None, reason=f"{BY_HAND}: {said}")
+        now = controls.halt(store, said, datetime.now(UTC))
     if as_json:
         typer.echo(json.dumps({"at": instant_text(now), "reason": said}))
     else:
@@ -75,8 +73,7 @@ def flatten(
         names = ", ".join(held) or "no position"
         if not yes and not typer.confirm(f"Close {names} and halt entries?", err=as_json):
             raise typer.Exit(1)
-        now = present(store, datetime.now(UTC))
-        store.halt(at=now, until=None, reason=f"{FLATTEN}: {said}")
+        now = controls.flatten(store, said, datetime.now(UTC))
     desk = DeskFile.read(settings.home)
     is_running = desk is not None and desk.is_alive()
     if as_json:
@@ -101,9 +98,8 @@ def resume(
     said = _said(reason, "entries may go on")
     settings = load_settings()
     with cli_facts.open_store(settings) as store:
-        now = present(store, datetime.now(UTC))
-        halts = store.halts_in_force(now)
-        lifted = store.resume(at=now, reason=said)
+        done = controls.resume(store, said, datetime.now(UTC))
+    halts, lifted = done.halts, done.count
     if as_json:
         rows = [{"at": instant_text(halt.at), "reason": halt.reason} for halt in halts]
         typer.echo(json.dumps({"lifted": lifted, "halts": rows}, indent=2))

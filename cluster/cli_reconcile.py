@@ -97,20 +97,30 @@ def connect(settings: Settings, exchange_url: str | None) -> tuple[Broker, Marke
     from greenlight.adapters.alpaca_broker import AlpacaBroker
     from greenlight.adapters.alpaca_data import AlpacaMarketData
 
-    if exchange_url is not None:
-        trading, data, key, secret = exchange_url, exchange_url, EXCHANGE_KEY, EXCHANGE_SECRET
-    elif settings.api_key_id is not None and settings.api_secret_key is not None:
-        trading, data, key = ALPACA_TRADING, ALPACA_DATA, settings.api_key_id
-        secret = settings.api_secret_key.get_secret_value()
-    else:
-        raise StartError(
-            "there is no broker to compare with: no desk runs on the paper exchange, "
-            "and APCA_API_KEY_ID is not set"
-        )
+    data, key, secret = data_keys(settings, exchange_url)
+    trading = exchange_url or ALPACA_TRADING
     deadline_s = settings.request_deadline_s
     return (
         AlpacaBroker(base_url=trading, key_id=key, secret_key=secret, deadline_s=deadline_s),
         AlpacaMarketData(base_url=data, key_id=key, secret_key=secret, deadline_s=deadline_s),
+    )
+
+
+def data_keys(settings: Settings, exchange_url: str | None) -> tuple[str, str, str]:
+    """Where market data is asked for, with key and secret.
+
+    Raises
+    ------
+    StartError
+        There is neither a key nor a running paper exchange.
+    """
+    if exchange_url is not None:
+        return exchange_url, EXCHANGE_KEY, EXCHANGE_SECRET
+    if settings.api_key_id is not None and settings.api_secret_key is not None:
+        return ALPACA_DATA, settings.api_key_id, settings.api_secret_key.get_secret_value()
+    raise StartError(
+        "there is no broker to ask: no desk runs on the paper exchange, "
+        "and APCA_API_KEY_ID is not set"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import uuid
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from cluster.desk_config import (
 from cluster.desk_file import DeskFile
 from cluster.health_server import HealthProbes, HealthServer
 from cluster.json_log import secrets_of
+from cluster.keeper import Keeper, Kept
 from cluster.paper_exchange.sources import open_source
 from cluster.processes import Child, StartError, require_free, wait_for_port
 from greenlight.adapters.alpaca_broker import parse_instant
@@ -33,7 +33,7 @@ from greenlight.adapters.halt_file import halt_file
 from greenlight.adapters.timescale import migrate
 from greenlight.ports import BrokerRefused, BrokerUnavailable, Run
 from greenlight.settings import Settings
-from greenlight.strategies import build_strategies, plugged_in_hash
+from greenlight.strategies import build_strategies
 
 Say = Callable[[str], None]
 
@@ -76,6 +76,7 @@ class Desk:
         self.database_url = ""
         self.config: DeskConfig | None = None
         self._timeframes: set[str] = set()
+        self._kept: list[Kept] = []
 
     @property
     def exchange_url(self) -> str | None:
@@ -134,6 +135,7 @@ class Desk:
         )
         self._start_store()
         redis_url = self._start_cache()
+        self._keep_services()
         config = self._connect(redis_url)
         config = self.config = self._take_office(config)
         self._say("starting Ray")
@@ -165,6 +167,13 @@ class Desk:
             postgres = services.start_postgres(self._home)
             self._stack.callback(postgres.stop)
             self.database_url = postgres.url
+            self._kept.append(
+                Kept(
+                    name="PostgreSQL",
+                    is_alive=postgres.is_alive,
+                    start=lambda: services.start_postgres(self._home),
+                )
+            )
         migrate(self.database_url)
 
     def _start_cache(self) -> str | None:
@@ -175,9 +184,22 @@ class Desk:
         if isinstance(found, services.RedisService):
             self._say("starting Redis")
             self._stack.callback(found.stop)
+            self._kept.append(
+                Kept(
+                    name="Redis",
+                    is_alive=found.is_alive,
+                    start=lambda: services.start_redis(self._home),
+                )
+            )
             return found.url
         self._say(f"no Redis ({found.reason}); the desk trades without a cache")
         return None
+
+    def _keep_services(self) -> None:
+        """What dies of the embedded services is started again; a test sees to that itself."""
+        keeper = Keeper(self._kept)
+        keeper.start()
+        self._stack.callback(keeper.stop)
 
     def _connect(self, redis_url: str | None) -> DeskConfig:
         settings = self._settings
@@ -268,7 +290,8 @@ class Desk:
 
     def _start_engine(self, dashboard_port: int | None) -> str | None:
         """Start Ray, and give its dashboard's address; a test starts a cluster here."""
-        return launch.start_ray(dashboard_port=dashboard_port)
+        offers_model = self._settings.sentiment == "ollama"
+        return launch.start_ray(dashboard_port=dashboard_port, offers_model=offers_model)
 
     def _config(
         self,
@@ -282,6 +305,7 @@ class Desk:
         start_at: datetime,
     ) -> DeskConfig:
         trading_url, data_url, data_stream_url, trade_stream_url = urls
+        token = self._settings.telegram_bot_token
         return DeskConfig(
             desk=self._settings.desk,
             database_url=self.database_url,
@@ -299,7 +323,13 @@ class Desk:
             symbols=symbols,
             start_at=start_at,
             wants_minutes="1Min" in self._timeframes,
-            settings_json=self._settings.model_dump_json(exclude={"api_secret_key"}),
+            settings_json=self._settings.model_dump_json(
+                exclude={"api_secret_key", "telegram_bot_token"}
+            ),
+            # A replay in lockstep would tell of years within minutes.
+            wants_reporter=control_url is None
+            or (self._settings.telegram_replays and token is not None),
+            telegram_token=None if token is None else token.get_secret_value(),
             log_folder=str(self._home / "logs"),
             halt_file=str(halt_file(self._home)),
         )
@@ -332,17 +362,12 @@ class Desk:
                     source=source,
                     is_synthetic=is_synthetic,
                     start_cash_usd=Decimal(account.cash),
-                    fingerprint=self._fingerprint(),
+                    fingerprint=wiring.fingerprint(self._settings),
                 )
             )
             return replace(config, desk_epoch=store.take_desk())
         finally:
             store.close()
-
-    def _fingerprint(self) -> str:
-        code = wiring.code_hash() + plugged_in_hash(self._settings)
-        parts = (hashlib.sha256(code.encode()).hexdigest(), self._settings.fingerprint())
-        return "-".join(part[:16] for part in parts)
 
     def _start_health(self, config: DeskConfig, port: int) -> None:
         probes = HealthProbes(config)

@@ -26,6 +26,7 @@ class DeskConfig:
     that time comes from events, `wants_minutes` that a strategy takes every minute.
     `log_folder` takes a log file of each actor; None: standard error alone.
     `desk_epoch` is the term of office that this desk took at its start.
+    `wants_reporter` says that somebody is to be told by message or on the console.
     `halt_file` is the file whose presence halts entries, on the machine of the risk gate.
     """
 
@@ -49,3 +50,5 @@ class DeskConfig:
     halt_file: str | None = None
     desk_epoch: int | None = None
     store_deadline_s: float = 5.0
+    wants_reporter: bool = False
+    telegram_token: str | None = field(default=None, repr=False)

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from cluster import cli_facts, services
+from cluster.ollama_server import ollama_address, ollama_binary
 from cluster.paper_exchange.sources import Source, open_source
 from cluster.processes import StartError
 from greenlight.adapters.timescale import TimescaleStore
-from greenlight.ports import StoreUnavailable
+from greenlight.ports import ModelFailed, StoreUnavailable
 from greenlight.settings import Settings
 from jobs.ingest import check_source, import_history, list_source
 
@@ -50,7 +51,7 @@ def examine(settings: Settings) -> list[Found]:
         _store(settings),
         _cache(settings),
         _broker(settings),
-        Found(what="sentiment", found="none (no model is asked for)", is_fine=True),
+        _sentiment(settings),
         Found(what="alerts", found="console and dashboard", is_fine=True),
     ]
 
@@ -94,6 +95,36 @@ def _broker(settings: Settings) -> Found:
     mark = ", synthetic intraday path" if source.is_synthetic else ""
     found = f"paper exchange on {source.name}{mark}: {', '.join(source.symbols)}"
     return Found(what="broker", found=found, is_fine=True)
+
+
+def _sentiment(settings: Settings) -> Found:
+    if settings.sentiment != "ollama":
+        found = {
+            "none": "none (no model is asked for)",
+            "lexicon": "the VADER lexicon, as GREENLIGHT_SENTIMENT asks",
+        }[settings.sentiment]
+        return Found(what="sentiment", found=found, is_fine=True)
+    from greenlight.adapters.ollama import OllamaModel
+
+    host = ollama_address(settings.ollama_host)
+    gpu_frac = settings.sentiment_gpu_frac
+    model = OllamaModel(
+        host=host, model=settings.sentiment_model, deadline_s=1.0, wants_gpu=gpu_frac > 0
+    )
+    try:
+        state = f"{model.standing().state}"
+    except ModelFailed as error:
+        state = f"no answer ({error})"
+        if settings.sentiment_serve:
+            state = "started with the desk" if ollama_binary() else "no ollama on PATH"
+    finally:
+        model.close()
+    # On a cluster the GPU may be another node's, and the desk trades without it.
+    place = (
+        f"{gpu_frac:g} of a GPU" if gpu_frac > 0 else "the CPU, as GREENLIGHT_SENTIMENT_GPU_FRAC=0"
+    )
+    found = f"{model.name} at {host}, on {place}: {state}; weight {settings.sentiment_weight:g}"
+    return Found(what="sentiment", found=found, is_fine=True)
 
 
 def _open(spec: str) -> Source:

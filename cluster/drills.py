@@ -23,6 +23,7 @@ from actors.position_monitor import covered_qty, monitor_name
 from cluster import health_client, services
 from cluster.desk_config import NAMESPACE
 from cluster.desk_file import DeskFile
+from cluster.ollama_server import serving_process
 from cluster.processes import StartError
 from greenlight.domain.drills import BOUNDS_S, Drill, DrillKind
 from greenlight.domain.market import Unavailable
@@ -205,10 +206,11 @@ class CacheKilled:
     def strike(self) -> None:
         """See `Fault.strike`."""
         found = services.running_redis(self._home)
-        if found is not None:
-            psutil.Process(found.pid).kill()
         try:
-            _await(lambda: self._part("cache") == "degraded", "the cache is away")
+            with services.not_started(self._home, "redis"):
+                if found is not None:
+                    psutil.Process(found.pid).kill()
+                _await(lambda: self._part("cache") == "degraded", "the cache is away")
         finally:
             services.start_redis(self._home)
 
@@ -243,6 +245,28 @@ class DatabaseHung:
         return self._part("store") == "up"
 
 
+class ModelHung:
+    """The desk's own model server stands still until the desk has noticed."""
+
+    def __init__(self, process: psutil.Process, part: Callable[[str], str]) -> None:
+        self.detail = "ollama serve, stopped and continued"
+        self._process = process
+        self._part = part
+
+    def strike(self) -> None:
+        """See `Fault.strike`."""
+        try:
+            self._process.suspend()
+            _await(lambda: self._part("sentiment") == "degraded", "the model server hangs")
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                self._process.resume()
+
+    def has_recovered(self) -> bool:
+        """See `Fault.has_recovered`."""
+        return self._part("sentiment") == "up"
+
+
 def _await(condition: Callable[[], bool], what: str) -> None:
     until = time.monotonic() + NOTICED_WITHIN_S
     while not condition():
@@ -265,8 +289,6 @@ def fault_of(kind: DrillKind, desk: DeskFile, home: Path, held: Sequence[str]) -
         return ActorKilled(monitor_name(held[0]))
     if kind is DrillKind.STREAM:
         return ActorKilled("market-data", has_stream)
-    if kind is DrillKind.MODEL:
-        raise StartError("no model is configured; there is nothing to take away")
     if desk.health_url is None:
         raise StartError("the desk has no health port, so nothing tells when it has recovered")
 
@@ -275,6 +297,17 @@ def fault_of(kind: DrillKind, desk: DeskFile, home: Path, held: Sequence[str]) -
         rows = () if isinstance(found, Unavailable) else found
         return next((row.state for row in rows if row.name == name), "unknown")
 
+    if kind is DrillKind.MODEL:
+        server = serving_process(home)
+        if server is None:
+            state = part("sentiment")
+            what = (
+                "no model is configured; there is nothing to take away"
+                if state == "unknown"
+                else "the model server is not the desk's own; stop it where it runs"
+            )
+            raise StartError(what)
+        return ModelHung(server, part)
     if kind is DrillKind.CACHE:
         cache = services.running_redis(home)
         if cache is None or cache.url != desk.redis_url:

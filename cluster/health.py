@@ -14,7 +14,7 @@ from typing import Final
 
 from actors.measures import Measures, StreamLife
 from actors.reconciler import reconciled
-from cluster.launch import CORE, SUPERVISOR
+from cluster.launch import CORE, REPORTER, SUPERVISOR
 from cluster.probes import Reading
 from cluster.supervision import CrashLoop, SupervisorStatus
 from greenlight.domain.audit import DecisionKind
@@ -22,6 +22,7 @@ from greenlight.domain.gate import ReadinessPolicy
 from greenlight.domain.health import Component, ComponentState, judge_answer, judge_stream
 from greenlight.domain.market import Unavailable
 from greenlight.domain.metrics import coverage_gaps
+from greenlight.domain.sentiment_status import SentimentStatus
 from greenlight.ports import BrokerAccount, Halt, Store, Tally
 from jobs.readiness import present
 
@@ -35,6 +36,7 @@ STREAM_WITHIN_S: Final = 90.0
 STORE_WITHIN_S: Final = 30.0
 BROKER_WITHIN_S: Final = 45.0
 CACHE_WITHIN_S: Final = 30.0
+SENTIMENT_WITHIN_S: Final = 30.0
 """Three questions and their time-outs, each."""
 _POLICY: Final = ReadinessPolicy()
 _LEAD_IN: Final = timedelta(days=10)
@@ -64,7 +66,8 @@ class StoreFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """What every probe knows; `cache` is None where the desk has none.
+    """What every probe knows; `cache` is None where the desk has none, `sentiment` where
+    no model reads the news.
 
     `desk_s` are seconds since the desk's process came up.
     """
@@ -76,6 +79,7 @@ class Readings:
     broker: Reading[BrokerAccount]
     cache: Reading[bool] | None
     measures: Mapping[str, Reading[Measures]]
+    sentiment: Reading[SentimentStatus] | None = None
 
 
 def read_store(store: Store, clock_now: datetime) -> StoreFacts:
@@ -134,6 +138,7 @@ def components(seen: Readings) -> tuple[Component, ...]:
         _asked("broker", seen.broker, BROKER_WITHIN_S),
         _stream(seen.stream),
         _cache(seen.cache),
+        *_sentiment(seen.sentiment),
         *_actors(seen.supervisor),
     )
 
@@ -177,6 +182,8 @@ def _actors(reading: Reading[SupervisorStatus]) -> list[Component]:
             _since(status.heard_s.get(name), reading),
             limit_s=HEARD_WITHIN_S,
             problem=_in_words(status.loops.get(name)),
+            # Trading goes on while nobody is told.
+            is_needed=name != REPORTER,
         )
         for name in status.desired or CORE
     ]
@@ -213,3 +220,19 @@ def _cache(reading: Reading[bool] | None) -> Component:
     return judge_answer(
         "cache", reading.age_s, limit_s=CACHE_WITHIN_S, problem=problem, is_needed=False
     )
+
+
+def _sentiment(reading: Reading[SentimentStatus] | None) -> list[Component]:
+    if reading is None:
+        return []
+    status = reading.value
+    problem = reading.problem if isinstance(status, Unavailable) else status.absence
+    return [
+        judge_answer(
+            "sentiment",
+            reading.age_s,
+            limit_s=SENTIMENT_WITHIN_S,
+            problem=problem or reading.problem,
+            is_needed=False,
+        )
+    ]

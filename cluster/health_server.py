@@ -26,11 +26,12 @@ from cluster.desk_config import NAMESPACE, DeskConfig
 from cluster.health import Readings, components, is_live, read_store
 from cluster.health_metrics import scrape
 from cluster.json_log import Masker
-from cluster.launch import SUPERVISOR
+from cluster.launch import SENTIMENT, SUPERVISOR
 from cluster.probes import Probe
 from greenlight.adapters.redis_cache import RedisCache
 from greenlight.domain.health import Component, is_ready
 from greenlight.domain.market import Unavailable
+from greenlight.domain.sentiment_status import SentimentStatus
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +61,16 @@ class HealthProbes:
         self._cache: Probe[bool] | None = None
         if config.redis_url is not None:
             self._cache = probe(RedisCache(config.redis_url).is_up, 5.0)
+        self._sentiment: Probe[SentimentStatus] | None = None
+        if wiring.settings_of(config).sentiment == "ollama":
+            self._sentiment = probe(partial(_ask, SENTIMENT, "status"), 2.0)
         self._measures = {name: probe(partial(_ask, name, "measures"), 5.0) for name in MEASURED}
         self._threads = [
             threading.Thread(target=one.run, args=(self._stopping,), name="probe", daemon=True)
             for one in (
                 *(self._supervisor, self._stream, self._facts, self._broker),
                 *([] if self._cache is None else [self._cache]),
+                *([] if self._sentiment is None else [self._sentiment]),
                 *self._measures.values(),
             )
         ]
@@ -91,6 +96,7 @@ class HealthProbes:
             store=self._facts.read(),
             broker=self._broker.read(),
             cache=None if self._cache is None else self._cache.read(),
+            sentiment=None if self._sentiment is None else self._sentiment.read(),
             measures={name: probe.read() for name, probe in self._measures.items()},
         )
 

@@ -108,7 +108,7 @@ class JsonFormatter(logging.Formatter):
 
 def secrets_of(config: DeskConfig) -> tuple[str, ...]:
     """What must not be logged: the broker's key and the passwords in addresses."""
-    found = [config.secret_key, config.key_id]
+    found = [config.secret_key, config.key_id, *filter(None, [config.telegram_token])]
     for url in (config.database_url, config.redis_url):
         found += passwords_in(url)
     return tuple(found)

@@ -18,6 +18,7 @@ from typing import Any, Final
 import ray
 from ray.exceptions import RayError
 
+from actors.sentiment import RESOURCE, placement
 from cluster import wiring
 from cluster.desk_config import NAMESPACE, DeskConfig
 from cluster.fast_lane import LineAddress, LineServer
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 CORE: Final = ("recorder", "nightly", "risk-gate", "strategist", "market-data")
 """Actors that are always there, in the order in which they start."""
 SUPERVISOR: Final = "supervisor"
+REPORTER: Final = "reporter"
+SENTIMENT: Final = "sentiment"
+"""Only where a model reads the news; nobody waits for it."""
 FENCED_EXIT: Final = 75
 """Exit status of a process that another one has replaced (EX_TEMPFAIL)."""
 _LAST_WORDS_S: Final = 0.2
@@ -126,17 +130,43 @@ def create_monitor(config: DeskConfig, symbol: str) -> None:
 
 def create_core(config: DeskConfig) -> None:
     """Start the actors that are always there; each is up when this returns."""
-    names = (*CORE, SUPERVISOR)
+    names = (*core_of(config), SUPERVISOR)
     for name in names:
         create_core_actor(config, name)
+    create_sentiment(config)
     handles = [ray.get_actor(name, namespace=NAMESPACE) for name in names]
     ray.get([handle.call.remote("ping") for handle in handles])
+
+
+def core_of(config: DeskConfig) -> tuple[str, ...]:
+    """The actors that this desk always has: `CORE`, and the reporter where it is of use."""
+    return (*CORE, REPORTER) if config.wants_reporter else CORE
+
+
+def create_sentiment(config: DeskConfig) -> bool:
+    """Start the sentiment actor where the settings ask for one, and do not wait for it.
+
+    It waits in Ray until a node has the share of a GPU that it is to keep.
+    """
+    settings = wiring.settings_of(config)
+    if settings.sentiment != "ollama":
+        return False
+    options = placement(settings.sentiment_gpu_frac)
+    create("Sentiment", SENTIMENT, options, wiring.build_sentiment_actor, config)
+    return True
 
 
 def create_core_actor(config: DeskConfig, name: str) -> None:
     """Start one of the actors that are always there, or find it."""
     from actors import market_data, nightly, recorder, risk_gate, strategist
     from cluster import supervisor
+
+    if name == REPORTER:
+        from actors import reporter
+        from cluster.reporting import build_reporter
+
+        create("Reporter", name, reporter.OPTIONS, build_reporter, config)
+        return
 
     plan: dict[str, tuple[str, Mapping[str, Any], Callable[..., Any]]] = {
         "recorder": ("Recorder", recorder.OPTIONS, wiring.build_recorder),
@@ -150,13 +180,15 @@ def create_core_actor(config: DeskConfig, name: str) -> None:
     create(class_name, name, options, build, config)
 
 
-def start_ray(*, dashboard_port: int | None) -> str | None:
+def start_ray(*, dashboard_port: int | None, offers_model: bool = False) -> str | None:
     """Start one local Ray node, on loopback only.
 
     Parameters
     ----------
     dashboard_port : int | None
         Port of Ray's dashboard; None starts none.
+    offers_model : bool
+        The model that reads the news may live on this node.
 
     Returns
     -------
@@ -174,6 +206,7 @@ def start_ray(*, dashboard_port: int | None) -> str | None:
         object_store_memory=_OBJECT_STORE_BYTES,
         # One more than there are, for the actors' shares: tasks then get every core.
         num_cpus=_cores() + 1,
+        resources={RESOURCE: 1} if offers_model else None,
     )
     url = context.dashboard_url
     return f"http://{url}" if url else None
@@ -217,9 +250,11 @@ def stop_ray() -> None:
     """End the desk's actors and then the node."""
     if not ray.is_initialized():
         return
-    with contextlib.suppress(RayError, ValueError):
-        hub = ray.get_actor("market-data", namespace=NAMESPACE)
-        ray.get(hub.call.remote("stop"), timeout=10)
+    # The sentiment actor may have a server of its own to end.
+    for name in ("market-data", SENTIMENT):
+        with contextlib.suppress(RayError, ValueError):
+            actor = ray.get_actor(name, namespace=NAMESPACE)
+            ray.get(actor.call.remote("stop"), timeout=10)
     for found in ray.util.list_named_actors(all_namespaces=True):
         with contextlib.suppress(RayError, ValueError):
             ray.kill(ray.get_actor(found["name"], namespace=found["namespace"]), no_restart=True)

@@ -58,9 +58,11 @@ class Child:
     name : str
         For messages and the log's name.
     argv : Sequence[str]
-        Arguments after the Python interpreter.
+        Arguments after the program.
     log : Path
         Takes its standard error, and its output unless `reads_output`.
+    program : str
+        What is run; this Python interpreter where nothing else is named.
     """
 
     def __init__(
@@ -71,13 +73,14 @@ class Child:
         log: Path,
         environment: Mapping[str, str] | None = None,
         reads_output: bool = False,
+        program: str = sys.executable,
     ) -> None:
         self.name = name
         self._log_path = log
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log: IO[bytes] = log.open("ab")
         self._process = subprocess.Popen(
-            [sys.executable, *argv],
+            [program, *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if reads_output else self._log,
             stderr=self._log,

@@ -24,11 +24,12 @@ from ray.exceptions import (
     RayActorError,
 )
 
-from actors.links import RecordBatch, SignalSeen
+from actors.links import RecordBatch, SentimentNews, SignalSeen
 from cluster.desk_config import NAMESPACE
 from cluster.fast_lane import BROKEN, Line
 from greenlight.domain.market import Bar, Quote
 from greenlight.domain.positions import WatchBand
+from greenlight.domain.sentiment import GivenReading
 
 logger = logging.getLogger(__name__)
 
@@ -174,6 +175,18 @@ class RemoteStrategist:
     def save(self) -> None:
         """See `StrategistLink.save`."""
         self._actor.call("save")
+
+
+class RemoteSentiment:
+    """`SentimentLink` over Ray; its caller's thread is one that may wait."""
+
+    def __init__(self, actor: RemoteActor) -> None:
+        self._actor = actor
+
+    def news(self, life: str, version: int, given: Sequence[GivenReading]) -> SentimentNews:
+        """See `SentimentLink.news`."""
+        result: SentimentNews = self._actor.call("news", life, version, given)
+        return result
 
 
 class RemoteRecorder:

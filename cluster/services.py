@@ -78,6 +78,10 @@ class PostgresService:
     data: Path
     is_adopted: bool
 
+    def is_alive(self) -> bool:
+        """Whether a server runs on the folder, this one or one started in its place."""
+        return _postmaster_pid(self.data) is not None
+
     def stop(self) -> None:
         """Stop it fast but cleanly: open transactions end, the log is flushed.
 
@@ -95,6 +99,10 @@ class RedisService:
     pid: int
     socket_path: Path
     is_adopted: bool
+
+    def is_alive(self) -> bool:
+        """Whether its process lives, or one that was started in its place answers."""
+        return _is_alive(self.pid) or _redis_pid(self.socket_path) is not None
 
     def stop(self) -> None:
         """Stop it, or the one that was started in its place; it keeps nothing."""
@@ -130,7 +138,7 @@ def start_postgres(home: Path) -> PostgresService:
     root.mkdir(parents=True, exist_ok=True)
     owner = _postgres_owner(root, binaries)
     data = root / "data"
-    with _locked(home / "postgres.lock"):
+    with not_started(home, "postgres"):
         if not (data / "PG_VERSION").exists():
             _make_cluster(binaries, root, data, owner)
         sockets = _socket_folder(root, f".s.PGSQL.{_PORT}", owner)
@@ -347,7 +355,7 @@ def start_redis(
     root = home / "redis"
     root.mkdir(parents=True, exist_ok=True)
     root.chmod(0o700)
-    with _locked(home / "redis.lock"):
+    with not_started(home, "redis"):
         path = _socket_folder(root, "redis.sock", None) / "redis.sock"
         url = f"unix://{quote(str(path))}"
         running = _redis_pid(path)
@@ -505,9 +513,12 @@ def _socket_folder(root: Path, name: str, owner: _Owner | None) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two desks on one home take turns starting; the lock goes with the process."""
-    with path.open("w") as file:
+def not_started(home: Path, service: str) -> Iterator[None]:
+    """While this holds, nobody starts "postgres" or "redis" in a home folder.
+
+    Two desks on one home take turns; the lock goes with the process.
+    """
+    with (home / f"{service}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

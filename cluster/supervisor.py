@@ -94,13 +94,15 @@ class Supervisor:
 
     def _turn(self) -> None:
         from actors.position_monitor import monitor_name
-        from cluster.launch import CORE, create_core_actor, create_monitor
+        from cluster.launch import core_of, create_core_actor, create_monitor
+
+        core = core_of(self._config)
 
         if is_replaced(self._config, self._store):
-            self._stand_down(CORE)
+            self._stand_down(core)
             return
         symbols = {monitor_name(p.symbol): p.symbol for p in self._store.open_positions()}
-        self._liveness.desire([*CORE, *symbols])
+        self._liveness.desire([*core, *symbols])
         self._listen()
         todo = self._liveness.plan(time.monotonic())
         for name in todo.start:
@@ -153,8 +155,7 @@ class Supervisor:
 
 def build_supervisor(config: DeskConfig) -> Supervisor:
     """The supervisor, in its actor's process."""
-    from cluster.wiring import build_store
-    from greenlight.adapters.console import ConsoleNotifier
+    from cluster.wiring import build_notifier, build_store
 
     store = build_store(replace(config, store_deadline_s=min(config.store_deadline_s, STORE_S)))
-    return Supervisor(config=config, store=store, notifier=ConsoleNotifier())
+    return Supervisor(config=config, store=store, notifier=build_notifier(config, store))

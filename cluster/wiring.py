@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cluster.desk_config import DeskConfig
 from greenlight.adapters.alpaca_broker import AlpacaBroker, is_loopback
 from greenlight.adapters.clock import EventClock, SystemClock
-from greenlight.adapters.console import ConsoleNotifier
+from greenlight.adapters.outbox_notifier import OutboxNotifier
 from greenlight.adapters.rate_limit import Pace, TokenBucket, no_pace
 from greenlight.adapters.timescale import TimescaleStore
-from greenlight.ports import BrokerUnavailable, SentimentModel, Sleep, StoreUnavailable
+from greenlight.ports import BrokerUnavailable, Clock, SentimentModel, Sleep, StoreUnavailable
 
 if TYPE_CHECKING:
     from actors.links import MonitorsLink
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from actors.position_monitor import PositionMonitor
     from actors.recorder import Recorder
     from actors.risk_gate import RiskGate
+    from actors.sentiment import Sentiment
     from actors.strategist import Strategist
     from greenlight.adapters.alpaca_data import AlpacaMarketData
+    from greenlight.adapters.alpaca_news import AlpacaNews
     from greenlight.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,15 @@ def code_hash() -> str:
                 digest.update(path.relative_to(root).as_posix().encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def fingerprint(settings: Settings) -> str:
+    """What a desk's decisions depend on: the hash of its code, and that of its settings."""
+    from greenlight.strategies import plugged_in_hash
+
+    code = code_hash() + plugged_in_hash(settings)
+    parts = (hashlib.sha256(code.encode()).hexdigest(), settings.fingerprint())
+    return "-".join(part[:16] for part in parts)
 
 
 def insist(make: Callable[[], T], sleep: Sleep = time.sleep) -> T:
@@ -114,7 +125,8 @@ def _market_data(config: DeskConfig) -> AlpacaMarketData:
     )
 
 
-def _settings(config: DeskConfig) -> Settings:
+def settings_of(config: DeskConfig) -> Settings:
+    """The settings that travel with the configuration."""
     from greenlight.settings import Settings
 
     return Settings.model_validate_json(config.settings_json)
@@ -137,16 +149,29 @@ def _universe(config: DeskConfig, store: TimescaleStore) -> tuple[str, ...]:
     return present_symbols(config.symbols, symbol_changes(row.decision for row in rows))
 
 
+def build_notifier(config: DeskConfig, store: TimescaleStore) -> OutboxNotifier:
+    """What an actor tells goes to the log and into the outbox."""
+
+    def now() -> datetime:
+        if not config.is_replay:
+            return SystemClock().now()
+        decisions = store.decisions(limit=1)
+        return decisions[-1].decision.at if decisions else config.start_at
+
+    return OutboxNotifier(store=store, now=now, sleep=time.sleep)
+
+
 def build_monitor(config: DeskConfig, symbol: str) -> PositionMonitor:
     """The position monitor of a symbol."""
     from actors.position_monitor import PositionMonitor
 
+    store = build_store(config)
     return insist(
         lambda: PositionMonitor(
             symbol=symbol,
-            store=build_store(config),
+            store=store,
             broker=build_broker(config),
-            notifier=ConsoleNotifier(),
+            notifier=build_notifier(config, store),
             desk=config.desk,
             now=_last_instant(config),
             sleep=time.sleep,
@@ -162,7 +187,7 @@ def build_gate(config: DeskConfig) -> RiskGate:
     from greenlight.adapters.sector_table import sector_table
     from jobs.forecasts import ExpectedVolatility
 
-    settings = _settings(config)
+    settings = settings_of(config)
     store = build_store(config)
     switch = no_switch if config.halt_file is None else HaltFile(Path(config.halt_file))
     return insist(
@@ -170,7 +195,7 @@ def build_gate(config: DeskConfig) -> RiskGate:
             store=store,
             broker=build_broker(config, _QUESTIONS_A_MINUTE),
             market_data=_market_data(config),
-            notifier=ConsoleNotifier(),
+            notifier=build_notifier(config, store),
             desk=config.desk,
             limits=settings.limits(),
             sectors=sector_table() | settings.sectors,
@@ -192,7 +217,7 @@ def build_strategist(config: DeskConfig) -> Strategist:
     from cluster.remote_ports import RemoteActor, RemoteGate
     from greenlight.strategies import build_strategies
 
-    settings, store = _settings(config), build_store(config)
+    settings, store = settings_of(config), build_store(config)
     return Strategist(
         strategies=build_strategies(settings),
         symbols=_universe(config, store),
@@ -200,7 +225,7 @@ def build_strategist(config: DeskConfig) -> Strategist:
         market_data=_market_data(config),
         sentiment=build_sentiment(config, settings),
         gate=RemoteGate(RemoteActor(HOLDER)),
-        notifier=ConsoleNotifier(),
+        notifier=build_notifier(config, store),
         desk=config.desk,
         monotonic=time.monotonic,
         # A replay waits, and its decisions must not depend on how busy the machine is.
@@ -214,15 +239,11 @@ def build_sentiment(config: DeskConfig, settings: Settings) -> SentimentModel:
         from greenlight.adapters.no_sentiment import NoSentiment
 
         return NoSentiment()
-    from greenlight.adapters.alpaca_news import AlpacaNews
+    if settings.sentiment == "ollama":
+        return _board(settings)
     from greenlight.adapters.lexicon import Lexicon, WaitingLexicon, keep_fresh
 
-    news = AlpacaNews(
-        base_url=config.data_url,
-        key_id=config.key_id,
-        secret_key=config.secret_key,
-        deadline_s=config.request_deadline_s,
-    )
+    news = _news(config)
     kind = WaitingLexicon if config.is_replay else Lexicon
     lexicon = kind(
         fetch=news.headlines,
@@ -232,6 +253,90 @@ def build_sentiment(config: DeskConfig, settings: Settings) -> SentimentModel:
     if not config.is_replay:
         keep_fresh(lexicon, SystemClock().now, _HEADLINES_EVERY_S)
     return lexicon
+
+
+def _board(settings: Settings) -> SentimentModel:
+    from actors.sentiment_board import SentimentBoard, keep_following
+    from cluster.launch import SENTIMENT
+    from cluster.remote_ports import RemoteActor, RemoteSentiment
+
+    board = SentimentBoard(
+        link=RemoteSentiment(RemoteActor(SENTIMENT)),
+        weight=settings.sentiment_weight,
+        half_life=timedelta(hours=settings.sentiment_half_life_h),
+        monotonic=time.monotonic,
+    )
+    keep_following(board)
+    return board
+
+
+def _news(config: DeskConfig) -> AlpacaNews:
+    from greenlight.adapters.alpaca_news import AlpacaNews
+
+    return AlpacaNews(
+        base_url=config.data_url,
+        key_id=config.key_id,
+        secret_key=config.secret_key,
+        deadline_s=config.request_deadline_s,
+    )
+
+
+def build_sentiment_actor(config: DeskConfig) -> Sentiment:
+    """The sentiment actor at work, with its news stream and, where asked for, its server."""
+    from actors.sentiment import Sentiment
+    from cluster.ollama_server import OllamaServer, ollama_address
+    from greenlight.adapters.alpaca_clock import AlpacaClock
+    from greenlight.adapters.alpaca_news import AlpacaNewsStream
+    from greenlight.adapters.ollama import OllamaModel
+
+    settings = settings_of(config)
+    wants_gpu = settings.sentiment_gpu_frac > 0
+    host = ollama_address(settings.ollama_host)
+    server = None
+    if settings.sentiment_serve:
+        home = (
+            settings.home.resolve() if config.log_folder is None else Path(config.log_folder).parent
+        )
+        server = OllamaServer(host=host, folder=home, has_gpu=wants_gpu)
+    clock: Clock = SystemClock()
+    if config.is_replay:
+        clock = AlpacaClock(
+            base_url=config.trading_url,
+            key_id=config.key_id,
+            secret_key=config.secret_key,
+            deadline_s=config.request_deadline_s,
+        )
+    store = build_store(config)
+    model = OllamaModel(
+        host=host,
+        model=settings.sentiment_model,
+        deadline_s=settings.sentiment_deadline_s,
+        wants_gpu=wants_gpu,
+    )
+    actor = insist(
+        lambda: Sentiment(
+            model=model,
+            store=store,
+            fetch=_news(config).headlines,
+            notifier=build_notifier(config, store),
+            now=clock.now,
+            symbols=_universe(config, store),
+            half_life=timedelta(hours=settings.sentiment_half_life_h),
+            parallel=settings.sentiment_parallel,
+            queue_size=settings.sentiment_queue,
+            wants_gpu=wants_gpu,
+            server=server,
+        )
+    )
+    stream = AlpacaNewsStream(
+        stream_url=config.data_stream_url,
+        key_id=config.key_id,
+        secret_key=config.secret_key,
+        symbols=config.symbols,
+    )
+    stream.start(lambda headline: actor.offer([headline]))
+    actor.start()
+    return actor
 
 
 def build_recorder(config: DeskConfig) -> Recorder:
@@ -260,15 +365,16 @@ def build_nightly(config: DeskConfig) -> Nightly:
     from greenlight.domain.volatility import VolatilityPolicy
     from jobs.volatility import Forecaster
 
+    store = build_store(config)
     forecaster = Forecaster(
-        store=build_store(config),
+        store=store,
         market_data=_market_data(config),
         symbols=config.symbols,
         policy=VolatilityPolicy(),
         fan_out=fan_out,
     )
     threading.Thread(target=forecaster.warm_up, name="warm-up", daemon=True).start()
-    return Nightly(forecast=forecaster, notifier=ConsoleNotifier())
+    return Nightly(forecast=forecaster, notifier=build_notifier(config, store))
 
 
 def build_market_data(config: DeskConfig) -> MarketDataHub:
@@ -290,7 +396,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
 
     store, data = build_store(config), _market_data(config)
     broker = build_broker(config, _QUESTIONS_A_MINUTE)
-    settings = _settings(config)
+    settings = settings_of(config)
     is_lockstep = config.control_url is not None
     clock: Any = EventClock(_last_instant(config)) if config.is_replay else SystemClock()
     store = build_store(config)
@@ -323,7 +429,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
         monitors=monitors,
         recorder=RemoteRecorder(RemoteActor("recorder")),
         nightly=RemoteNightly(RemoteActor("nightly"), is_lockstep=is_lockstep),
-        notifier=ConsoleNotifier(),
+        notifier=build_notifier(config, store),
         desk=config.desk,
         symbols=symbols,
         limits=settings.limits(),
@@ -332,7 +438,7 @@ def build_market_data(config: DeskConfig) -> MarketDataHub:
             store=store,
             broker=broker,
             market_data=data,
-            notifier=ConsoleNotifier(),
+            notifier=build_notifier(config, store),
             desk=config.desk,
             sleep=time.sleep,
             desk_epoch=config.desk_epoch,

@@ -19,6 +19,7 @@ from dashboard.view_model import CurvePoint
 from greenlight.adapters.no_cache import NoCache
 from greenlight.adapters.redis_cache import RedisCache
 from greenlight.adapters.timescale import TimescaleStore
+from greenlight.domain.sentiment_status import in_words
 from greenlight.ports import Cache, Store
 from greenlight.settings import load_settings
 
@@ -44,6 +45,9 @@ def desk_reader() -> DeskReader:
         find=lambda: find_desk(settings.home, settings.database_url),
         connect=connect,
         clock=system_clock,
+        sentiment=lambda store: (
+            store.sentiment_state() if isinstance(store, TimescaleStore) else None
+        ),
     )
 
 
@@ -101,6 +105,11 @@ def show(snapshot: Snapshot, *, is_current: bool) -> None:
         st.html(markup.trades(view_model.trade_rows(snapshot.trades)))
     else:
         st.html(markup.empty("No trade has closed yet; a position is held for three days at most."))
+
+    if snapshot.sentiment is not None:
+        told = (f"{name} {text}" for name, text in in_words(snapshot.sentiment))
+        st.html(markup.heading("Sentiment"))
+        st.caption("; ".join(told))
 
     st.html(markup.heading("Volatility forecasts"))
     if snapshot.forecasts:

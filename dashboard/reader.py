@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from greenlight.domain.forecasts import VolatilityScore
 from greenlight.domain.market import eastern_date
 from greenlight.domain.positions import Position
 from greenlight.domain.readiness import Evaluation, ReadinessPolicy
+from greenlight.domain.sentiment_status import SentimentStatus, from_json
 from greenlight.domain.trades import Trade
 from greenlight.ports import Cache, Coverage, Halt, SchemaError, Store, StoreUnavailable
 from jobs.forecasts import AgedForecast, current_forecasts
@@ -75,6 +76,8 @@ class Snapshot:
     halts: tuple[Halt, ...]
     forecasts: tuple[AgedForecast, ...]
     scores: tuple[VolatilityScore, ...]
+    sentiment: SentimentStatus | None
+    """How the model that reads the news stands; None: none ever did."""
     changed_at: datetime
     """When, by the clock, the evidence last moved on."""
 
@@ -99,6 +102,8 @@ class DeskReader:
         Opens its store and cache.
     clock : Callable[[], datetime]
         The present, aware UTC.
+    sentiment : Callable[[Store], Mapping[str, object] | None]
+        The stored state of the model that reads the news.
     """
 
     def __init__(
@@ -107,7 +112,9 @@ class DeskReader:
         find: Callable[[], Addresses | None],
         connect: Callable[[Addresses], tuple[Store, Cache]],
         clock: Callable[[], datetime],
+        sentiment: Callable[[Store], Mapping[str, object] | None] = lambda _: None,
     ) -> None:
+        self._sentiment = sentiment
         self._find = find
         self._connect = connect
         self._clock = clock
@@ -154,6 +161,7 @@ class DeskReader:
         minutes = store.equity(begin, now + _TICK, "desk")
         positions = tuple(store.open_positions())
         last = self._last
+        model = self._sentiment(store)
         is_same = last is not None and last.now == now and last.evaluation == evaluation
         is_live = evaluation.account_kind != "replay"
         newest = max([m.at for m in (*minutes[-1:], *closes[-1:])], default=clock_now)
@@ -168,6 +176,7 @@ class DeskReader:
             halts=tuple(store.halts_in_force(now)),
             forecasts=tuple(current_forecasts(store, now).values()),
             scores=tuple(store.volatility_scores((now - _SCORES).date(), now.date())),
+            sentiment=None if model is None else from_json(model),
             changed_at=newest
             if is_live
             else last.changed_at

@@ -14,6 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
+from greenlight.domain.alerts import Alert, Event, Posted, Status
 from greenlight.domain.audit import (
     ChainedDecision,
     Decision,
@@ -35,9 +36,16 @@ from greenlight.domain.orders import (
     Outcome,
 )
 from greenlight.domain.positions import Position
-from greenlight.domain.sentiment import Reading
+from greenlight.domain.sentiment import (
+    GivenReading,
+    Headline,
+    ModelStanding,
+    Opinion,
+    Rating,
+    Reading,
+)
 from greenlight.domain.trades import Trade
-from greenlight.domain.trials import Trial
+from greenlight.domain.trials import Trial, WalkForward
 
 
 class FencedError(RuntimeError):
@@ -585,6 +593,45 @@ class Store(Protocol):
         """Scores of the sessions from `start` to `end`, both included, by session and symbol."""
         ...
 
+    # -- outbox
+    def put_alert(self, alert: Alert) -> bool:
+        """Keep an alert whose cause has no row of its own; False where its key is there.
+
+        All others are written with their cause: a fill that opens or closes a position,
+        a refused protective order, and the decisions that `alerts.of_decision` names.
+        """
+        ...
+
+    def open_alerts(self, limit: int = 100) -> list[Posted]:
+        """The first alerts whose telling is not at its end, in the order of writing."""
+        ...
+
+    def unacknowledged_alerts(self, limit: int = 100) -> list[Posted]:
+        """Critical alerts that were told and that nobody has acknowledged."""
+        ...
+
+    def alerts(self, *, start: datetime | None = None, limit: int | None = 1000) -> list[Posted]:
+        """Alerts in the order of writing (the last `limit` of them)."""
+        ...
+
+    def mark_alert(
+        self, seq: int, status: Status, *, doubts: int, at: datetime, note: str | None = None
+    ) -> None:
+        """Write how far the telling has come (`at`: by the clock of the one who tells).
+
+        Raises
+        ------
+        LookupError
+            There is no such alert.
+        ValueError
+            The status cannot follow the one before.
+        """
+        ...
+
+    def acknowledge_alerts(self, at: datetime) -> int:
+        """Acknowledge every critical alert that was told; how many there were."""
+        ...
+
     # -- trials
     def record_trial(self, trial: Trial) -> bool:
         """Keep a trial in the ledger; False where it was there already."""
@@ -592,6 +639,23 @@ class Store(Protocol):
 
     def trials(self, limit: int | None = 1000) -> list[Trial]:
         """Trials oldest first (the last `limit` of them)."""
+        ...
+
+    # -- walk-forwards
+    def keep_walkforward_part(self, run_id: str, part: int, result: bytes) -> None:
+        """Keep a part of a run that has not ended; a repeated one stays."""
+        ...
+
+    def walkforward_parts(self, run_id: str) -> dict[int, bytes]:
+        """The kept parts of a run that has not ended, by number."""
+        ...
+
+    def record_walkforward(self, done: WalkForward) -> None:
+        """Keep a run that ended, and let its parts go; one run again takes its own place."""
+        ...
+
+    def walkforwards(self, limit: int | None = 1000) -> list[WalkForward]:
+        """Runs that ended, oldest first (the last `limit` of them)."""
         ...
 
     # -- the gate
@@ -652,16 +716,93 @@ class SentimentModel(Protocol):
     def read(self, symbol: str, now: datetime) -> Reading | Unavailable:
         """The tone of the headlines at or before `now`; answers at once, never raises.
 
-        The same symbol and instant give the same reading whenever they are asked.
+        The same symbol and instant give the same reading whenever they are asked, or
+        none.
         """
+        ...
+
+
+class ModelFailed(ConnectionError):
+    """A model's server gave no usable answer: away, too slow, refusing, or nonsense."""
+
+
+class HeadlineModel(Protocol):
+    """A model that rates single headlines; what it costs is its caller's to bound."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, as its server knows it."""
+        ...
+
+    @property
+    def prompt_version(self) -> str:
+        """Changes with everything that is sent beside the headline."""
+        ...
+
+    def standing(self) -> ModelStanding:
+        """How it stands now. Raises `ModelFailed`."""
+        ...
+
+    def warm_up(self) -> None:
+        """Load it and hold it there; may take minutes. Raises `ModelFailed`."""
+        ...
+
+    def rate(self, asks: Sequence[tuple[str, Headline]]) -> list[Rating | Unavailable]:
+        """Rate headlines for symbols side by side, each on its own; an answer for each."""
+        ...
+
+
+class NewsStore(Protocol):
+    """What is kept of the news. Every method raises `StoreUnavailable` when it is away."""
+
+    def write_headlines(self, headlines: Sequence[Headline]) -> None:
+        """Store headlines; a repeated one stays."""
+        ...
+
+    def headlines(self, start: datetime, limit: int | None = 1000) -> list[Headline]:
+        """Headlines from `start` on, oldest first (the last `limit` of them)."""
+        ...
+
+    def write_opinions(self, opinions: Sequence[Opinion]) -> None:
+        """Store opinions with their headlines; a repeated one stays."""
+        ...
+
+    def opinions(self, start: datetime, limit: int | None = 1000) -> list[Opinion]:
+        """Opinions of headlines from `start` on, oldest first (the last `limit` of them)."""
+        ...
+
+    def write_readings(self, given: Sequence[GivenReading]) -> None:
+        """Store what strategies were given; a repeated symbol and instant stays."""
+        ...
+
+    def readings(self, start: datetime, limit: int | None = 1000) -> list[GivenReading]:
+        """What strategies were given from `start` on, oldest first (the last `limit`)."""
+        ...
+
+    def save_sentiment_state(self, at: datetime, state: Mapping[str, object]) -> None:
+        """Replace how the model stands, as JSON."""
+        ...
+
+    def sentiment_state(self) -> dict[str, object] | None:
+        """How the model stood last; None before the first."""
         ...
 
 
 class Notifier(Protocol):
     """Tells a person. Never raises, never waits."""
 
-    def alert(self, text: str) -> None:
-        """Something a person must act upon."""
+    def alert(self, text: str, *, event: Event = Event.TROUBLE, is_kept: bool = False) -> None:
+        """Something a person must act upon.
+
+        Parameters
+        ----------
+        text : str
+            In words.
+        event : Event
+            What it is about.
+        is_kept : bool
+            The store has written the alert already, with its cause.
+        """
         ...
 
 
@@ -681,6 +822,13 @@ class TradeStreamOpened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRefused:
+    """The broker refuses what was asked of the price stream, such as too many symbols."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepReady:
     """Everything of one step of a lockstep replay has arrived.
 
@@ -696,7 +844,7 @@ class StepReady:
     trade_updates: int
 
 
-StreamEvent = Quote | Bar | Tick | TradeUpdate | TradeStreamOpened | StepReady
+StreamEvent = Quote | Bar | Tick | TradeUpdate | TradeStreamOpened | StreamRefused | StepReady
 
 
 class StreamKind(StrEnum):
@@ -727,6 +875,94 @@ class Streams(Protocol):
 
     def stop(self) -> None:
         """Disconnect and end the thread."""
+        ...
+
+
+# -- telling a person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is sent: small HTML (bold, italic, code), perhaps a picture, perhaps buttons.
+
+    `chat` is where to; None: where alerts go. `buttons` are pairs of what is shown
+    and what comes back. With `png` the text is its caption (1024 characters).
+    """
+
+    text: str
+    chat: str | None = None
+    is_silent: bool = False
+    png: bytes | None = None
+    buttons: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """It has arrived."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotDelivered:
+    """It has not arrived; to be sent again, not before `again_after_s` seconds."""
+
+    reason: str
+    again_after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubtful:
+    """The answer was cut off: it may have arrived."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """It will never be taken."""
+
+    reason: str
+
+
+Delivery = Delivered | NotDelivered | Doubtful | Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What somebody wrote, or the button that was pressed (`query` to be answered).
+
+    `at` (aware UTC) is when it was written; for a button when it came.
+    """
+
+    chat: str
+    user: str
+    text: str
+    at: datetime
+    query: str | None = None
+
+
+class Messenger(Protocol):
+    """Carries messages to a person and back. Never raises; keeps to its own limits."""
+
+    def send(self, message: Message) -> Delivery:
+        """Send one message; waits until the limits allow it."""
+        ...
+
+    def is_answering(self) -> bool:
+        """Whether the other side answers a question that changes nothing."""
+        ...
+
+    def asked(self, wait_s: float) -> list[Asked]:
+        """What has come since the last call; waits so long for something."""
+        ...
+
+    def settle(self, query: str, text: str) -> None:
+        """Answer a pressed button, so that it stops waiting."""
+        ...
+
+    def close(self) -> None:
+        """Give the connections back; nothing is sent afterwards."""
         ...
 
 

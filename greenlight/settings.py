@@ -18,6 +18,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
+from greenlight.domain.alerts import CRITICAL, Event, Loudness
 from greenlight.domain.desk_state import MAX_RISK_FRAC, RiskLimits
 from greenlight.domain.execution import EntryPolicy
 
@@ -44,6 +45,9 @@ _DECISIVE: Final = (
     "range_hold_sessions",
     "sentiment",
     "sentiment_window_h",
+    "sentiment_model",
+    "sentiment_weight",
+    "sentiment_half_life_h",
     "stop_frac",
     "target_frac",
     "hold_sessions",
@@ -204,11 +208,49 @@ class Settings(BaseSettings):
     )
 
     # -- news
-    sentiment: Literal["none", "lexicon"] = Field(
-        default="none", description="What reads the news: nothing, or the VADER lexicon."
+    sentiment: Literal["none", "lexicon", "ollama"] = Field(
+        default="none",
+        description="What reads the news: nothing, the VADER lexicon, or a model on Ollama.",
     )
     sentiment_window_h: float = Field(
         default=72, gt=0, le=240, description="Hours of headlines in a reading (a weekend)."
+    )
+    ollama_host: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("OLLAMA_HOST"),
+        description="Address of the Ollama server; none: this machine's, on port 11434.",
+    )
+    sentiment_model: str = Field(
+        default="llama3.1:8b", min_length=1, description="Its model, as Ollama names it."
+    )
+    sentiment_weight: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="What the model's scores count; 0 until 'greenlight sentiment report' "
+        "finds that they help.",
+    )
+    sentiment_half_life_h: float = Field(
+        default=24, gt=0, le=240, description="Hours in which a reading halves (a day; ours)."
+    )
+    sentiment_deadline_s: float = Field(
+        default=15, gt=0, le=120, description="Longest wait for the rating of a headline (ours)."
+    )
+    sentiment_parallel: int = Field(
+        default=4, ge=1, le=32, description="Headlines rated side by side (Ollama's default)."
+    )
+    sentiment_queue: int = Field(
+        default=500, ge=1, le=10_000, description="Headlines that may wait; then the oldest go."
+    )
+    sentiment_gpu_frac: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Share of a GPU that Ray keeps for the model; 0: it runs on the CPU.",
+    )
+    sentiment_serve: bool = Field(
+        default=False,
+        description="Run 'ollama serve' where the model is placed, instead of finding one there.",
     )
 
     # -- limits
@@ -307,6 +349,31 @@ class Settings(BaseSettings):
         description="Longest wait for one statement of the desk's in the store (ours).",
     )
 
+    # -- telling a person
+    telegram_bot_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("TELEGRAM_BOT_TOKEN"),
+        description="Of the bot that tells you; none: console and page. Never logged.",
+    )
+    telegram_chat_id: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        validation_alias=AliasChoices("TELEGRAM_CHAT_ID"),
+        description="Chat that alerts go to; further ones, after commas, may give commands.",
+    )
+    telegram_url: str = Field(
+        default="https://api.telegram.org", description="The Bot API, or a server that speaks it."
+    )
+    telegram_replays: bool = Field(
+        default=False, description="Tell of a replay in lockstep too; without it they stay quiet."
+    )
+    alerts: Annotated[dict[Event, Loudness], NoDecode] = Field(
+        default={},
+        description="How loud an event is, on, silent or off: position_opened=off,trouble=silent.",
+    )
+    milestone_usd: float = Field(
+        default=1000, gt=0, description="Each so much of net P&L since the start is told (ours)."
+    )
+
     # -- ports, all on loopback; 0 is any free one
     dashboard_port: int = Field(default=8501, ge=0, le=65535, description="Streamlit.")
     ray_dashboard_port: int = Field(default=8265, ge=0, le=65535, description="Ray's dashboard.")
@@ -324,6 +391,30 @@ class Settings(BaseSettings):
     @classmethod
     def _split_strategies(cls, value: object) -> object:
         return _listed(value.lower()) if isinstance(value, str) else value
+
+    @field_validator("telegram_chat_id", mode="before")
+    @classmethod
+    def _split_chats(cls, value: object) -> object:
+        chats = _listed(value) if isinstance(value, str) else value
+        if isinstance(chats, tuple) and not all(c.removeprefix("-").isdigit() for c in chats):
+            raise ValueError("write chat ids, whole numbers, separated by commas")
+        return chats
+
+    @field_validator("alerts", mode="before")
+    @classmethod
+    def _split_alerts(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in _listed(value.lower())]
+        return {event.strip(): loud.strip() for event, _, loud in pairs}
+
+    @field_validator("alerts")
+    @classmethod
+    def _keep_criticals(cls, value: dict[Event, Loudness]) -> dict[Event, Loudness]:
+        quiet = [event.value for event in value if event in CRITICAL]
+        if quiet:
+            raise ValueError(f"{', '.join(quiet)} is critical and always sent")
+        return value
 
     @field_validator("sectors", mode="before")
     @classmethod
@@ -377,9 +468,18 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
-        vendor = {"database_url", "redis_url", "api_key_id", "api_secret_key"}
+        vendor = {
+            "database_url",
+            "redis_url",
+            "api_key_id",
+            "api_secret_key",
+            "telegram_bot_token",
+            "telegram_chat_id",
+            "ollama_host",
+        }
         name = field if field in vendor or field.isupper() else f"GREENLIGHT_{field.upper()}"
-        said = "" if field == "api_secret_key" else f" (given: {first.get('input')!r})"
+        is_secret = field.lower() in {"api_secret_key", "telegram_bot_token"}
+        said = "" if is_secret else f" (given: {first.get('input')!r})"
         raise SettingsError(f"{name}: {first['msg']}{said}") from None
     if settings.start > settings.end:
         raise SettingsError(

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from greenlight.domain.alerts import Event
 from greenlight.domain.market import Quote, Unavailable
 from greenlight.domain.sentiment import Reading
+from greenlight.ports import Asked, Delivered, Delivery, Doubtful, Message
 from greenlight.testing_store import FakeStore as FakeStore
 
 
@@ -56,9 +58,48 @@ class FakeNotifier:
     def __init__(self) -> None:
         self.alerts: list[str] = []
 
-    def alert(self, text: str) -> None:
+    def alert(self, text: str, *, event: Event = Event.TROUBLE, is_kept: bool = False) -> None:
         """Keep the text."""
         self.alerts.append(text)
+
+
+class FakeMessenger:
+    """`greenlight.ports.Messenger` that keeps what it was told, in `sent`.
+
+    `outcomes` are given to the next messages in turn, then all arrive; what was cut
+    off arrives where `loses` is False. `questions` are handed out once.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.outcomes: list[Delivery] = []
+        self.questions: list[Asked] = []
+        self.settled: list[tuple[str, str]] = []
+        self.loses = False
+        self.answers = True
+
+    def send(self, message: Message) -> Delivery:
+        """Give the next outcome, and keep what arrives."""
+        outcome = self.outcomes.pop(0) if self.outcomes else Delivered(message_id="1")
+        if isinstance(outcome, Delivered) or (isinstance(outcome, Doubtful) and not self.loses):
+            self.sent.append(message)
+        return outcome
+
+    def is_answering(self) -> bool:
+        """Whether `answers` is set."""
+        return self.answers
+
+    def asked(self, wait_s: float) -> list[Asked]:
+        """What is in `questions`, at once."""
+        found, self.questions = self.questions, []
+        return found
+
+    def settle(self, query: str, text: str) -> None:
+        """Keep the answer in `settled`."""
+        self.settled.append((query, text))
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class FakeSentiment:
@@ -83,6 +124,7 @@ class FakeSentiment:
             symbol=symbol,
             at=now,
             score=self.scores[symbol],
+            uncertainty=0.5,
             headlines=1,
             model="fake",
             is_synthetic=True,

@@ -16,7 +16,7 @@ from greenlight.domain.drills import Drill, DrillKind
 from greenlight.domain.evidence import OutOfSample, UniverseReturn
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
-from greenlight.domain.trials import Trial
+from greenlight.domain.trials import Trial, WalkForward
 from greenlight.ports import (
     Coverage,
     EquityMark,
@@ -43,6 +43,8 @@ class FakeEvidence:
         self._forecasts: dict[tuple[str, datetime], VolatilityForecast | FailedForecast] = {}
         self._scores: dict[tuple[date, str, str], VolatilityScore] = {}
         self._trials: dict[str, Trial] = {}
+        self._walks: dict[str, WalkForward] = {}
+        self._walk_parts: dict[tuple[str, int], bytes] = {}
         self._universe: dict[date, UniverseReturn] = {}
         self._out_of_sample: dict[str, OutOfSample] = {}
         self._calibrations: dict[datetime, tuple[str, str]] = {}
@@ -207,6 +209,30 @@ class FakeEvidence:
         with self._turn():
             kept = sorted(self._trials.values(), key=lambda trial: (trial.at, trial.trial_id))
             return last_of(kept, limit)
+
+    # -- walk-forwards
+
+    def keep_walkforward_part(self, run_id: str, part: int, result: bytes) -> None:
+        """Keep a part of a run that has not ended; a repeated one stays."""
+        with self._turn():
+            self._walk_parts.setdefault((run_id, part), result)
+
+    def walkforward_parts(self, run_id: str) -> dict[int, bytes]:
+        """The kept parts of a run that has not ended, by number."""
+        with self._turn():
+            return {n: kept for (run, n), kept in sorted(self._walk_parts.items()) if run == run_id}
+
+    def record_walkforward(self, done: WalkForward) -> None:
+        """Keep a run that ended, and let its parts go."""
+        with self._turn():
+            self._walks[done.run_id] = done
+            for key in [key for key in self._walk_parts if key[0] == done.run_id]:
+                del self._walk_parts[key]
+
+    def walkforwards(self, limit: int | None = 1000) -> list[WalkForward]:
+        """Runs that ended, oldest first (the last `limit` of them)."""
+        with self._turn():
+            return last_of(sorted(self._walks.values(), key=lambda w: (w.at, w.run_id)), limit)
 
     # -- the gate
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from greenlight.domain import ledger
+from greenlight.domain import alerts, ledger
 from greenlight.domain.audit import (
     GENESIS,
     ChainedDecision,
@@ -46,7 +46,8 @@ from greenlight.ports import (
     Run,
     Tally,
 )
-from greenlight.testing_evidence import FakeEvidence, last_of
+from greenlight.testing_evidence import last_of
+from greenlight.testing_outbox import FakeOutbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class _BookedFill:
     position_id: str
 
 
-class FakeStore(FakeEvidence):
+class FakeStore(FakeOutbox):
     """`greenlight.ports.Store` in memory; safe to share between threads.
 
     Set `up` to False and every method raises `StoreUnavailable`, before it
@@ -172,6 +173,7 @@ class FakeStore(FakeEvidence):
             if not isinstance(outcome, Accepted):
                 status, reason = ledger.outcome_status(record.status, record.filled_qty, outcome)
                 self._put(replace(record, status=status, reason=reason, updated_at=at))
+                self._tell(alerts.of_outcome(record, outcome, at))
                 return
             order = outcome.order
             named = replace(record, order_id=record.order_id or order.order_id)
@@ -270,7 +272,11 @@ class FakeStore(FakeEvidence):
             )
             if changed is not None:
                 self._put(changed)
+            if before is None:
+                entry = None if record is None else record.intent
+                self._tell(alerts.opened(position, fill, entry))
             trade = None if position.is_open else self._close(position, record)
+            self._tell(None if trade is None else alerts.closed(trade))
             return Booking(is_duplicate=False, position=position, trade=trade)
 
     def adjust_position(self, position: Position, decision: Decision) -> bool:
@@ -502,7 +508,12 @@ class FakeStore(FakeEvidence):
             )
         )
         self._decided[decision.decision_id] = kept
+        self._tell(alerts.of_decision(decision))
         return True
+
+    def _tell(self, alert: alerts.Alert | None) -> None:
+        if alert is not None:
+            self._post(alert)
 
     def _plan(self, entry: OrderIntent, offered: Decision | None) -> ExitPlan:
         decision = self._decided.get(entry.decision_id)

@@ -11,28 +11,28 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-from greenlight.adapters.history import IntArray
+from greenlight.adapters.history import FloatArray, IntArray
 from greenlight.domain import performance
 from greenlight.domain.backtest import BacktestResult, Wishes, simulate
-from greenlight.domain.backtest_arrays import Terms
+from greenlight.domain.backtest_arrays import Signals, Terms
 from greenlight.domain.backtest_fills import CostTerms
 from greenlight.domain.backtest_signals import (
     Column,
     History,
     in_order,
+    same_signals,
     stepped_signals,
     strategy_signals,
 )
-from greenlight.domain.correlation import SESSIONS
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.execution import EntryPolicy
-from greenlight.domain.forecasts import VolatilityForecast, expected_vol_ann
 from greenlight.domain.market import Bar, Unavailable, eastern_date, eastern_midnight
+from greenlight.domain.mean_reversion import MeanReversion
 from greenlight.domain.metrics import (
     DailyReturns,
     daily_returns,
@@ -41,10 +41,11 @@ from greenlight.domain.metrics import (
     sharpe_ann,
     win_rate,
 )
+from greenlight.domain.news_reversal import NewsReversal
 from greenlight.domain.signals import Strategy
-from greenlight.domain.sizing import recent_volatility, volatility_scale
 from greenlight.domain.trials import Trial
-from greenlight.domain.volatility import VolatilityPolicy, forecast
+from greenlight.domain.volatility import VolatilityPolicy
+from jobs.backtest_forecasts import symbol_scales
 from jobs.backtest_market import Board
 
 _DAILY = "1Day"
@@ -79,30 +80,61 @@ def backtest(board: Board, plan: BacktestPlan) -> BacktestResult:
         The board has no bar from the plan's start on, or a strategy decides on
         minutes and the board has none.
     """
-    terms = _terms(board, plan)
+    terms = loop_terms(board, plan)
     if terms.first >= terms.end:
         raise ValueError(f"there is no bar on or after {plan.start}")
     wishes = strategy_wishes(board, plan.strategies)
-    judged, sessions = _judged_sessions(board, wishes, terms)
-    board.believe(sessions.tolist())
     if plan.policy is not None:
-        scales = wishes.signals.volatility_scale
-        for i, session in zip(judged.tolist(), sessions.tolist(), strict=True):
-            symbol = int(wishes.signals.symbol[i])
-            scales[i] = _scale(board, symbol, session, plan.policy)
+        judged, sessions = judged_sessions(board, wishes.signals, terms)
+        scales, symbols = wishes.signals.volatility_scale, wishes.signals.symbol[judged]
+        for symbol in np.unique(symbols).tolist():
+            own = symbols == symbol
+            scales[judged[own]] = symbol_scales(
+                board.series[board.market.symbols[symbol]],
+                board.sessions,
+                board.market.bars.returns[:, symbol],
+                sessions[own].tolist(),
+                plan.policy,
+            )
     return simulate(board.market, wishes, limits=plan.limits, costs=plan.costs, terms=terms)
 
 
-def strategy_wishes(board: Board, strategies: Sequence[Strategy]) -> Wishes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What several sets of parameters share on one board, up to one of its bars.
+
+    Histories by whether they are daily and by symbol, signals by symbol and by the
+    strategy that fires alike (see `same_signals`).
+    """
+
+    histories: dict[tuple[bool, int], tuple[History, IntArray]] = field(default_factory=dict)
+    signals: dict[tuple[int, Strategy], FloatArray] = field(default_factory=dict)
+
+
+def strategy_wishes(
+    board: Board,
+    strategies: Sequence[Strategy],
+    *,
+    end: int | None = None,
+    shared: Shared | None = None,
+) -> Wishes:
     """All signals of the strategies on a board, in the order in which they are judged.
+
+    Parameters
+    ----------
+    end : int | None
+        The board's bar from which on nothing is known; None: all of them are.
+    shared : Shared | None
+        What several calls with one board and `end` share; filled here.
 
     Raises
     ------
     ValueError
         A strategy decides on minutes, and the board has none.
     """
+    known = Shared() if shared is None else shared
     columns = [
-        _column(board, strategy, number, symbol)
+        _column(board, strategy, number, symbol, end, known)
         for number, strategy in enumerate(strategies)
         for symbol in range(len(board.market.symbols))
     ]
@@ -111,16 +143,23 @@ def strategy_wishes(board: Board, strategies: Sequence[Strategy]) -> Wishes:
     return Wishes(names=names, strategy=strategy_of, signals=signals)
 
 
-def _column(board: Board, strategy: Strategy, number: int, symbol: int) -> Column:
+def _column(
+    board: Board,
+    strategy: Strategy,
+    number: int,
+    symbol: int,
+    end: int | None,
+    shared: Shared,
+) -> Column:
     is_daily = strategy.timeframe == _DAILY
     if board.is_daily and not is_daily:
         raise ValueError(f"{strategy.name} decides on minutes")
-    history, rows = board.daily_history(symbol) if is_daily else board.minute_history(symbol)
-    found = strategy_signals(strategy, history)
-    if found is None:
-        found, hold = stepped_signals(strategy, _as_bars(board, history, rows, is_daily))
-    else:
-        hold = np.full(len(rows), getattr(strategy, "hold_sessions", 0), dtype=np.int64)
+    key = is_daily, symbol
+    if key not in shared.histories:
+        whole = board.daily_history(symbol) if is_daily else board.minute_history(symbol)
+        shared.histories[key] = whole if end is None else _before(board, *whole, end, is_daily)
+    history, rows = shared.histories[key]
+    found, hold = _signals(board, strategy, symbol, history, shared)
     fired = np.flatnonzero(found[:, 0] > 0)
     bars = board.market.bars
     if is_daily:
@@ -143,15 +182,49 @@ def _column(board: Board, strategy: Strategy, number: int, symbol: int) -> Colum
     )
 
 
-def _as_bars(board: Board, history: History, rows: IntArray, is_daily: bool) -> list[Bar]:
+def _before(
+    board: Board, history: History, rows: IntArray, end: int, is_daily: bool
+) -> tuple[History, IntArray]:
+    """A history without the bars from the board's bar `end` on."""
+    sessions = board.market.bars.session
+    limit = end if not is_daily or board.is_daily else int(sessions[end - 1])
+    count = int(np.searchsorted(rows, limit))
+    return history.part(0, count), rows[:count]
+
+
+def _signals(
+    board: Board, strategy: Strategy, symbol: int, history: History, shared: Shared
+) -> tuple[FloatArray, IntArray]:
+    alike = same_signals(strategy)
+    if alike is None:
+        return history_signals(board, strategy, history)
+    assert isinstance(strategy, MeanReversion | NewsReversal)
+    if (symbol, alike) not in shared.signals:
+        shared.signals[symbol, alike] = history_signals(board, alike, history)[0]
+    found = shared.signals[symbol, alike].copy()
+    found[found[:, 0] > 0, 2:] = strategy.stop_frac, strategy.target_frac
+    return found, np.full(len(found), strategy.hold_sessions, dtype=np.int64)
+
+
+def history_signals(
+    board: Board, strategy: Strategy, history: History
+) -> tuple[FloatArray, IntArray]:
+    """A strategy's signals on a history of the board, and how many sessions each is held."""
+    found = strategy_signals(strategy, history)
+    if found is None:
+        return stepped_signals(strategy, _as_bars(board, history, strategy.timeframe == _DAILY))
+    held = getattr(strategy, "hold_sessions", 0)
+    return found, np.full(len(found), held, dtype=np.int64)
+
+
+def _as_bars(board: Board, history: History, is_daily: bool) -> list[Bar]:
     """A history as the bars that a strategy's step takes."""
     bars = []
-    for i, row in enumerate(rows.tolist()):
+    for i, day in enumerate(history.day.tolist()):
+        session = board.sessions[int(day) - 1]
         if is_daily:
-            session = board.sessions[row]
             start, end = eastern_midnight(session.day), session.close
         else:
-            session = board.sessions[int(board.market.bars.session[row])]
             start = session.open + history.minute[i] * _MINUTE
             end = start + _MINUTE
         bars.append(
@@ -169,7 +242,8 @@ def _as_bars(board: Board, history: History, rows: IntArray, is_daily: bool) -> 
     return bars
 
 
-def _terms(board: Board, plan: BacktestPlan) -> Terms:
+def loop_terms(board: Board, plan: BacktestPlan) -> Terms:
+    """How the loop trades the whole window of a plan."""
     return Terms(
         first=board.first_bar(plan.start),
         end=len(board.market.bars.session),
@@ -184,53 +258,11 @@ def _terms(board: Board, plan: BacktestPlan) -> Terms:
     )
 
 
-def _judged_sessions(board: Board, wishes: Wishes, terms: Terms) -> tuple[IntArray, IntArray]:
+def judged_sessions(board: Board, signals: Signals, terms: Terms) -> tuple[IntArray, IntArray]:
     """The signals of the window, and the session that each is judged in."""
-    bar = wishes.signals.bar + int(terms.is_judged_at_open)
+    bar = signals.bar + int(terms.is_judged_at_open)
     inside = np.flatnonzero((bar >= terms.first) & (bar < terms.end))
     return inside, board.market.bars.session[bar[inside]]
-
-
-# -- the forecast of the day
-
-
-def _scale(board: Board, symbol: int, session: int, policy: VolatilityPolicy) -> float:
-    """What is left of the size by the forecast as of a session's open; see `sizing`."""
-    name = board.market.symbols[symbol]
-    known = board.daily[name]
-    seen = [known[s.day] for s in board.sessions[:session] if s.day in known]
-    if not seen:
-        return 1.0
-    made = _forecast(board, name, seen, policy)
-    if made is None:
-        return 1.0
-    age = sum(s.day > made.through for s in board.sessions[:session])
-    window = board.market.bars.returns[max(0, session - SESSIONS) : session, symbol]
-    recent = recent_volatility(window[np.isfinite(window)].tolist())
-    return volatility_scale(expected_vol_ann(made, age), recent)
-
-
-def _forecast(
-    board: Board, symbol: str, seen: Sequence[Bar], policy: VolatilityPolicy
-) -> VolatilityForecast | None:
-    """The forecast made after the last bar: fitted in the week's first session, run on since."""
-    splits = board.series[symbol].splits
-    last = seen[-1].start.isocalendar()[:2]
-    first = len(seen) - 1
-    while first > 0 and seen[first - 1].start.isocalendar()[:2] == last:
-        first -= 1
-    made: VolatilityForecast | None = None
-    for bars in {first + 1: seen[: first + 1], len(seen): seen}.values():
-        found = forecast(
-            symbol=symbol,
-            now=bars[-1].end + _AFTER_CLOSE,
-            bars=bars[-(policy.window + 1) :],
-            splits=splits,
-            previous=made,
-            policy=policy,
-        )
-        made = found if isinstance(found, VolatilityForecast) else made
-    return made
 
 
 # -- what it came to

@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
 import numpy as np
 
-from greenlight.adapters.history import DailySeries, DayArray, FloatArray, IntArray, as_dates
+from greenlight.adapters.history import DailySeries, DayArray, FloatArray, IntArray
 from greenlight.domain.backtest import Market
 from greenlight.domain.backtest_arrays import Actions, Bars
 from greenlight.domain.backtest_signals import History
 from greenlight.domain.correlation import SESSIONS
 from greenlight.domain.costs import fee_rates
 from greenlight.domain.desk_state import UNKNOWN_SECTOR
-from greenlight.domain.history_checks import history_problem
-from greenlight.domain.market import Bar, Session, sessions_between
-from jobs.ingest import daily_bars
+from greenlight.domain.history_bulk import sound_histories
+from greenlight.domain.market import Session, sessions_between
 
 _LEAVE_BEFORE_CLOSE_MINUTES = 10
 
@@ -43,19 +42,20 @@ class MinuteTape(Protocol):
 class Board:
     """A market with what the strategies need of it.
 
-    `sessions` are its sessions by row; `factor` (float64[sessions, symbols]) is how
-    many of the last session's shares one share of a session has become; `volume`
-    (float64[bars, symbols]) counts raw shares; `daily` has the raw daily bars of
-    each symbol by day. `is_daily`: a bar is a session.
+    `sessions` are its sessions by row, `days` their days; `factor` (float64[sessions,
+    symbols]) is how many of the last session's shares one share of a session has
+    become; `volume` (float64[bars, symbols]) counts raw shares. `is_daily`: a bar is a session.
+    `scores` are the news' readings at the closes of each symbol, where there were any.
     """
 
     market: Market
     sessions: tuple[Session, ...]
+    days: DayArray
     factor: FloatArray
     volume: FloatArray
-    daily: Mapping[str, Mapping[date, Bar]]
     series: Mapping[str, DailySeries]
     is_daily: bool
+    scores: Mapping[str, Mapping[date, float]] = field(default_factory=dict)
 
     def first_bar(self, day: date) -> int:
         """The first bar of the first session on or after a day."""
@@ -65,8 +65,8 @@ class Board:
     def daily_history(self, symbol: int) -> tuple[History, IntArray]:
         """A symbol's daily bars in shares of the last session, and the session of each."""
         one = self.series[self.market.symbols[symbol]]
-        days = np.array([s.day for s in self.sessions], dtype="datetime64[D]")
-        rows, kept = _rows(days, one)
+        rows, kept = _rows(self.days, one)
+        scores = self.scores.get(one.symbol, {})
         factor, zeros = self.factor[rows, symbol], np.zeros(len(rows))
         found = History(
             symbol=one.symbol,
@@ -78,7 +78,7 @@ class Board:
             day=(rows + 1).astype(np.float64),
             minute=zeros,
             session_minutes=zeros,
-            score=np.full(len(rows), math.nan),
+            score=np.array([scores.get(self.sessions[row].day, math.nan) for row in rows]),
         )
         return found, rows
 
@@ -103,16 +103,6 @@ class Board:
             score=np.full(len(rows), math.nan),
         )
         return found, rows
-
-    def believe(self, sessions: Sequence[int]) -> None:
-        """Check the daily histories before these sessions; others are believed unchecked."""
-        for row in sorted(set(sessions)):
-            window = [s.day for s in self.sessions[max(0, row - SESSIONS - 1) : row]]
-            for i, symbol in enumerate(self.market.symbols):
-                known = self.daily[symbol]
-                bars = [known[day] for day in window if day in known]
-                own = [s for s in self.series[symbol].splits if s.ex_date in set(window)]
-                self.market.bars.sound[row, i] = history_problem(bars, own, window) is None
 
 
 def daily_board(series: Sequence[DailySeries], end: date, sectors: Mapping[str, str]) -> Board:
@@ -215,15 +205,18 @@ def _board(
 ) -> Board:
     days = np.array([s.day for s in sessions], dtype="datetime64[D]")
     factor = np.ones((len(sessions), len(series)))
-    close = np.full((len(sessions), len(series)), math.nan)
+    ratio = np.zeros(factor.shape)
+    daily = np.full((4, *factor.shape), math.nan)
     for i, one in enumerate(series):
         rows, kept = _rows(days, one)
-        close[rows, i] = one.close[kept]
+        for column, values in zip(daily, (one.open, one.high, one.low, one.close), strict=True):
+            column[rows, i] = values[kept]
         for split in one.splits:
+            ratio[days == np.datetime64(split.ex_date, "D"), i] = split.ratio
             if split.ex_date <= sessions[-1].day:
                 factor[days < np.datetime64(split.ex_date, "D"), i] *= split.ratio
-    adjusted = close / factor
-    returns = np.full(close.shape, math.nan)
+    adjusted = daily[3] / factor
+    returns = np.full(adjusted.shape, math.nan)
     returns[1:] = adjusted[1:] / adjusted[:-1] - 1
     rates = [fee_rates(s.day) for s in sessions]
     names = tuple(sectors.get(one.symbol, UNKNOWN_SECTOR) for one in series)
@@ -239,7 +232,7 @@ def _board(
         session=session,
         leave=leave,
         returns=returns,
-        sound=np.ones(close.shape, dtype=np.bool_),
+        sound=sound_histories(daily[0], daily[1], daily[2], daily[3], ratio, SESSIONS + 1),
         sec_usd=np.array([float(rate.sec_usd_per_million) for rate in rates]),
         taf_usd=np.array([float(rate.taf_usd_a_share) for rate in rates]),
         taf_cap_usd=np.array([float(rate.taf_cap_usd) for rate in rates]),
@@ -255,12 +248,9 @@ def _board(
     return Board(
         market=market,
         sessions=sessions,
+        days=days,
         factor=factor,
         volume=volume,
-        daily={
-            one.symbol: dict(zip(as_dates(one.days), daily_bars(one), strict=True))
-            for one in series
-        },
         series={one.symbol: one for one in series},
         is_daily=is_daily,
     )

@@ -19,7 +19,7 @@ from greenlight.domain import metrics
 from greenlight.domain.audit import DecisionKind
 from greenlight.domain.cash import in_marks_from
 from greenlight.domain.criteria import View
-from greenlight.domain.gate import Protection
+from greenlight.domain.gate import BacktestSummary, Protection
 from greenlight.domain.market import Unavailable, eastern_date
 from greenlight.domain.metrics import EMPTY_SERIES, EquitySeries, FloatArray, IntArray
 from greenlight.domain.paper_evidence import paper_evidence
@@ -49,6 +49,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BOOKED_LATE: Final = timedelta(days=30)
 """A transfer in a mark may be dated so much earlier than it was booked."""
 _NO_BACKTEST: Final = "no stored walk-forward"
+_WALK_FIGURES: Final = ("sharpe_ann", "max_drawdown_frac", "pbo_frac", "deflated_sharpe_frac")
+"""What the seventh criterion takes of a stored walk-forward, in the order of its fields."""
 _NO_EVIDENCE: Final = "no evidence process has run"
 
 
@@ -161,7 +163,7 @@ class Evaluator:
             coverage=store.coverage(lately - _LEAD_IN, now + _AHEAD),
             trades=store.trades(start=start, limit=None),
             closed_positions=store.closed_positions(start),
-            backtest=Unavailable(_NO_BACKTEST),
+            backtest=latest_walkforward(store, run.fingerprint, now),
             evidence=Unavailable(_NO_EVIDENCE),
         )
         view = View.of(inputs, self._policy)
@@ -260,6 +262,31 @@ _NO_MARKS: Final = _Marks(
     equity_usd=np.empty(0, dtype=np.float64),
     exposure_usd=np.empty(0, dtype=np.float64),
 )
+
+
+def latest_walkforward(
+    store: Store, fingerprint: str, now: datetime
+) -> BacktestSummary | Unavailable:
+    """The newest walk-forward up to `now`, of this fingerprint where there is one."""
+    done = [row for row in store.walkforwards(limit=100) if row.at <= now]
+    if not done:
+        return Unavailable(_NO_BACKTEST)
+    own = [row for row in done if row.fingerprint == fingerprint]
+    newest = (own or done)[-1]
+    known = [newest.figures.get(name) for name in _WALK_FIGURES]
+    sharpe, drawdown, pbo, deflated = known
+    if sharpe is None or drawdown is None or pbo is None or deflated is None:
+        lacking = _WALK_FIGURES[known.index(None)]
+        return Unavailable(f"the walk-forward of {eastern_date(newest.at)} has no {lacking}")
+    return BacktestSummary(
+        at=newest.at,
+        fingerprint=newest.fingerprint,
+        sharpe_ann=sharpe,
+        drawdown_frac=drawdown,
+        pbo_frac=pbo,
+        deflated_sharpe=deflated,
+        has_live_parity=Unavailable("live decisions were not yet compared with the backtest's"),
+    )
 
 
 def _exposures(marks: _Marks) -> dict[date, float]:

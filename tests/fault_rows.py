@@ -60,8 +60,8 @@ ROWS = (
     _row("database down", "no entries, stops stay, nothing lost", "test_process_*.py"),
     _row("outage is not order failed", "unresolved until it is looked up"),
     _row("manual order or position at the broker", "adopted and protected"),
-    _row("Telegram 429/409/timeout", "kept; trading never waits", "the notifier"),
-    _row("Ollama cold, 503, bad JSON, hung", "missing, never 0", "the sentiment model"),
+    _row("Telegram 429/409/timeout", "kept and sent in order; trading never waits"),
+    _row("Ollama cold, 503, bad JSON, hung", "missing, never 0"),
     _row("a Ray node dies", "its monitors live again within 30 s", "test_process_*.py"),
 )
 """Every row of the table, in its order."""

@@ -36,13 +36,15 @@ from greenlight.adapters.history import (
     as_dates,
 )
 from greenlight.adapters.history_bokeh import BOKEH_SYMBOLS, read_bokeh
-from greenlight.adapters.history_csv import read_csv_folder
+from greenlight.adapters.history_csv import read_csv_folder, read_parquet_folder
 from greenlight.adapters.history_lean import LeanFolder, open_lean
 from greenlight.domain.market import Dividend, Session, Split, SymbolChange, session_on
 
 __all__ = ["SessionTape", "Source", "SymbolTape", "open_source"]
 
-SPECS: Final = "bokeh, lean:/folder[?resolution=minute|tick|daily|hour] or csv:/folder"
+SPECS: Final = (
+    "bokeh, lean:/folder[?resolution=minute|tick|daily|hour], csv:/folder or parquet:/folder"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -402,14 +404,14 @@ def open_source(spec: str) -> Source:
     Parameters
     ----------
     spec : str
-        `bokeh`, `lean:/folder` or `csv:/folder`, then optionally
+        `bokeh`, `lean:/folder`, `csv:/folder` or `parquet:/folder`, then optionally
         `?symbols=AAPL,MSFT` and for LEAN `resolution=minute|tick|daily|hour`
         (by default the first of minute, daily, hour and tick that the folder has).
 
     Returns
     -------
     Source
-        LEAN files are read when they are asked for, CSV files at once.
+        LEAN files are read when they are asked for, the others at once.
 
     Raises
     ------
@@ -421,14 +423,14 @@ def open_source(spec: str) -> Source:
     options = _options(spec, query, kind)
     if kind == "bokeh" and not folder:
         return DailySource(spec, _chosen(spec, options, BOKEH_SYMBOLS), read_bokeh)
-    if kind not in ("lean", "csv") or not folder:
+    if kind not in ("lean", "csv", "parquet") or not folder:
         raise ValueError(f"no source {spec!r}; there are {SPECS}")
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise ValueError(f"source {spec!r}: {path} is no folder")
     if kind == "lean":
         return _lean_source(spec, path, options)
-    history = read_csv_folder(path)
+    history = read_csv_folder(path) if kind == "csv" else read_parquet_folder(path)
     held = history.daily if history.is_daily else history.minutes
     symbols = _chosen(spec, options, tuple(held))
     if history.is_daily:

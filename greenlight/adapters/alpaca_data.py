@@ -30,8 +30,10 @@ from greenlight.adapters.alpaca_broker import (
     parse_instant,
     parse_order,
 )
+from greenlight.adapters.rate_limit import Pace, no_pace
 from greenlight.domain.market import (
     Bar,
+    Dividend,
     Quote,
     Split,
     SymbolChange,
@@ -44,6 +46,7 @@ from greenlight.ports import (
     StepReady,
     StreamEvent,
     StreamKind,
+    StreamRefused,
     TradeStreamOpened,
     TradeUpdate,
 )
@@ -57,14 +60,27 @@ _RENAME_S: Final = 5.0
 
 
 class AlpacaMarketData:
-    """The `MarketData` port on Alpaca's data API (feed IEX, raw prices)."""
+    """The `MarketData` port on Alpaca's data API (feed IEX, raw prices).
 
-    def __init__(self, *, base_url: str, key_id: str, secret_key: str, deadline_s: float) -> None:
+    `pace` is called before every page; see `rate_limit`.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        key_id: str,
+        secret_key: str,
+        deadline_s: float,
+        pace: Pace = no_pace,
+    ) -> None:
+        self._pace = pace
         self._client = DeadlineClient(
             base_url=base_url, key_id=key_id, secret_key=secret_key, deadline_s=deadline_s
         )
 
     def _ask(self, path: str, params: Mapping[str, Any], version: str = "v2") -> Any:
+        self._pace(False)
         try:
             return self._client._request("GET", path, dict(params), api_version=version)
         except Exception as error:
@@ -121,6 +137,26 @@ class AlpacaMarketData:
                 )
                 for row in rows
             )
+
+    def dividends(self, symbols: Sequence[str], start: date, end: date) -> tuple[Dividend, ...]:
+        """Cash dividends by ex-date and symbol, both ends included.
+
+        Raises
+        ------
+        BrokerUnavailable
+            No answer, or one that cannot be read.
+        """
+        rows = self._actions(symbols, ("cash_dividends",), start, end)
+        with _reading_actions():
+            found = [
+                Dividend(
+                    symbol=row["symbol"],
+                    ex_date=date.fromisoformat(row["ex_date"]),
+                    usd_a_share=float(row["rate"]),
+                )
+                for row in rows
+            ]
+        return tuple(sorted(found, key=lambda paid: (paid.ex_date, paid.symbol)))
 
     def symbol_changes(
         self, symbols: Sequence[str], start: date, end: date
@@ -216,6 +252,7 @@ class _DataStream(StockDataStream):  # type: ignore[misc, unused-ignore]
     """alpaca-py's stream that tells when the server has confirmed a subscription."""
 
     on_subscribed: Callable[[], None]
+    on_refused: Callable[[str], None]
     on_lost: Callable[[], None]
 
     async def _start_ws(self) -> None:
@@ -232,6 +269,8 @@ class _DataStream(StockDataStream):  # type: ignore[misc, unused-ignore]
     async def _dispatch(self, msg: dict[str, Any]) -> None:
         if msg.get("T") == "subscription":
             self.on_subscribed()
+        elif msg.get("T") == "error":
+            self.on_refused(f"{msg.get('msg')} ({msg.get('code')})")
         await super()._dispatch(msg)
 
 
@@ -296,6 +335,7 @@ class AlpacaStreams:
 
         self._data = _DataStream(key_id, secret_key, raw_data=True, url_override=data_url)
         self._data.on_subscribed = self._on_subscribed
+        self._data.on_refused = lambda reason: self._sink(StreamRefused(reason=reason))
         self._data.on_lost = self._on_lost_data
         self._trades = _TradeStream(key_id, secret_key, raw_data=True, url_override=trade_url)
         self._trades.on_listening = self._on_listening

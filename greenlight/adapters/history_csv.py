@@ -1,9 +1,9 @@
-"""History in CSV files: daily or minute bars, with quotes where the file has them.
+"""History in CSV or Parquet files: daily or minute bars, with quotes where a file has them.
 
-Decided here: what a CSV file must say, and where exactly it fails to. The header
-is `date` or `timestamp`, then `open,high,low,close,volume`, optionally `symbol`
-(else the file's name is the symbol) and, on minutes, `bid,ask`; the columns may
-stand in any order. A timestamp is the bar's start in ISO 8601, aware, or New
+Decided here: what a file must say, the same in both kinds, and where exactly it fails
+to. The header is `date` or `timestamp`, then `open,high,low,close,volume`, optionally
+`symbol` (else the file's name is the symbol) and, on minutes, `bid,ask`; the columns
+may stand in any order. A timestamp is the bar's start in ISO 8601, aware, or New
 York time when it has no offset. What happened to the companies is read from
 `splits.csv` (`symbol,ex_date,ratio`), `dividends.csv` (`symbol,ex_date,usd_a_share`)
 and `name_changes.csv` (`date,old,new`; the date is the first of the new name).
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -77,16 +77,67 @@ def read_csv_folder(folder: Path) -> CsvHistory:
         cannot be true or repeats a minute is an error as well; on days such rows
         are refused and named in the series.
     """
-    paths = sorted(p for p in folder.glob("*.csv") if p.name not in _ACTIONS)
+    return _read_folder(folder, "csv", _csv_lines)
+
+
+def read_parquet_folder(folder: Path) -> CsvHistory:
+    """Read every Parquet file of a folder; the columns are those of a CSV file.
+
+    Corporate actions are read from the CSV files beside them.
+
+    Raises
+    ------
+    ValueError
+        As with `read_csv_folder`, or a file is no Parquet file.
+    """
+    return _read_folder(folder, "parquet", _parquet_lines)
+
+
+Lines = Iterator[tuple[str, list[str]]]
+"""Rows of a file as text, the header first, each with its place."""
+
+
+def _csv_lines(path: Path) -> Lines:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        for cells in reader:
+            yield f"{path}, line {reader.line_num}", cells
+
+
+def _parquet_lines(path: Path) -> Lines:
+    # Imported here because it takes a third of a second.
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"{path}: no Parquet file: {told}") from error
+    yield f"{path}, header", list(table.column_names)
+    columns = [column.to_pylist() for column in table.columns]
+    for i, values in enumerate(zip(*columns, strict=True)):
+        yield f"{path}, row {i + 1}", [_text(value) for value in values]
+
+
+def _text(value: object) -> str:
+    """A cell as a CSV file would have it."""
+    if value is None:
+        return ""
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _read_folder(folder: Path, kind: str, lines: Callable[[Path], Lines]) -> CsvHistory:
+    paths = sorted(p for p in folder.glob(f"*.{kind}") if p.name not in _ACTIONS)
     if not paths:
-        raise ValueError(f"{folder} has no .csv file")
-    kinds = {path: _time_column(path) for path in paths}
+        raise ValueError(f"{folder} has no .{kind} file")
+    kinds = {path: _time_column(lines(path)) for path in paths}
     if len(set(kinds.values())) > 1:
         raise ValueError(f"{folder} mixes daily files (date) and minute files (timestamp)")
     is_daily = kinds[paths[0]] == "date"
     rows: dict[str, _Rows] = defaultdict(_Rows)
     for path in paths:
-        _read_file(path, is_daily, rows)
+        _read_file(path.stem, lines(path), is_daily, rows)
     splits = _read_splits(folder / SPLITS_FILE)
     dividends = _read_dividends(folder / DIVIDENDS_FILE)
     daily: dict[str, DailySeries] = {}
@@ -108,42 +159,39 @@ def read_csv_folder(folder: Path) -> CsvHistory:
     )
 
 
-def _time_column(path: Path) -> str:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        header = [cell.strip().lower() for cell in next(csv.reader(file), [])]
+def _time_column(lines: Lines) -> str:
+    place, cells = next(lines, ("an empty file", []))
+    header = [cell.strip().lower() for cell in cells]
     times = [name for name in ("date", "timestamp") if name in header]
     missing = [name for name in (*_PRICES, "volume") if name not in header]
     if len(times) != 1:
-        raise ValueError(f"{path}, line 1: one column must be called date or timestamp")
+        raise ValueError(f"{place}: one column must be called date or timestamp")
     if missing:
-        raise ValueError(f"{path}, line 1: no column {', '.join(missing)}")
+        raise ValueError(f"{place}: no column {', '.join(missing)}")
     if ("bid" in header) != ("ask" in header):
-        raise ValueError(f"{path}, line 1: bid and ask come together")
+        raise ValueError(f"{place}: bid and ask come together")
     return times[0]
 
 
-def _read_file(path: Path, is_daily: bool, rows: dict[str, _Rows]) -> None:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        header = [cell.strip().lower() for cell in next(reader)]
-        column = {name: i for i, name in enumerate(header)}
-        time_at = column["date" if is_daily else "timestamp"]
-        for cells in reader:
-            if not cells:
-                continue
-            place = f"{path}, line {reader.line_num}"
-            if len(cells) != len(header):
-                raise ValueError(f"{place}: {len(cells)} cells, the header has {len(header)}")
-            symbol = cells[column["symbol"]] if "symbol" in column else path.stem
-            found = rows[symbol.strip().upper()]
-            found.times.append(_time(place, cells[time_at].strip(), is_daily))
-            found.prices.append(tuple(_float(place, p, cells[column[p]]) for p in _PRICES))
-            volume = _float(place, "volume", cells[column["volume"]])
-            if not volume.is_integer():
-                raise ValueError(f"{place}: volume {volume:g} is not a whole number of shares")
-            found.volumes.append(int(volume))
-            found.quotes.append(_quote(place, column, cells))
-            found.places.append(place)
+def _read_file(stem: str, lines: Lines, is_daily: bool, rows: dict[str, _Rows]) -> None:
+    header = [cell.strip().lower() for cell in next(lines)[1]]
+    column = {name: i for i, name in enumerate(header)}
+    time_at = column["date" if is_daily else "timestamp"]
+    for place, cells in lines:
+        if not cells:
+            continue
+        if len(cells) != len(header):
+            raise ValueError(f"{place}: {len(cells)} cells, the header has {len(header)}")
+        symbol = cells[column["symbol"]] if "symbol" in column else stem
+        found = rows[symbol.strip().upper()]
+        found.times.append(_time(place, cells[time_at].strip(), is_daily))
+        found.prices.append(tuple(_float(place, p, cells[column[p]]) for p in _PRICES))
+        volume = _float(place, "volume", cells[column["volume"]])
+        if not volume.is_integer():
+            raise ValueError(f"{place}: volume {volume:g} is not a whole number of shares")
+        found.volumes.append(int(volume))
+        found.quotes.append(_quote(place, column, cells))
+        found.places.append(place)
 
 
 def _time(place: str, text: str, is_daily: bool) -> datetime:

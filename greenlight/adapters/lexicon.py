@@ -10,13 +10,12 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from statistics import fmean
 from typing import Final
 
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from greenlight.domain.market import Unavailable
-from greenlight.domain.sentiment import Headline, Reading
+from greenlight.domain.sentiment import Headline, Reading, spread
 from greenlight.ports import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -82,10 +81,13 @@ class Lexicon:
         if not mine:
             hours = self._window.total_seconds() / 3600
             return Unavailable(f"no headlines in the last {hours:g} h")
+        scores = [self._analyzer.polarity_scores(h.text)["compound"] for h in mine]
+        score, uncertainty = spread(scores, [1.0] * len(scores))
         return Reading(
             symbol=symbol,
             at=now,
-            score=fmean(self._analyzer.polarity_scores(h.text)["compound"] for h in mine),
+            score=score,
+            uncertainty=uncertainty,
             headlines=len(mine),
             model=MODEL,
             is_synthetic=any(h.is_synthetic for h in mine),

@@ -22,10 +22,11 @@ from typing import Any, Final
 import psycopg
 
 from greenlight.adapters import timescale_rows as rows
-from greenlight.adapters.timescale_evidence import EvidenceTables
+from greenlight.adapters.timescale_news import NewsTables
+from greenlight.adapters.timescale_outbox import OutboxTables
 from greenlight.adapters.timescale_pool import Connection
 from greenlight.adapters.timescale_schema import migrate
-from greenlight.domain import ledger
+from greenlight.domain import alerts, ledger
 from greenlight.domain.audit import (
     ChainedDecision,
     Decision,
@@ -67,7 +68,7 @@ _DESK: Final = "(desk)"
 """Holder of the desk's own epoch; no actor has this name."""
 
 
-class TimescaleStore(EvidenceTables):
+class TimescaleStore(OutboxTables, NewsTables):
     """`greenlight.ports.Store` on PostgreSQL; safe to share between threads.
 
     Connects on the first call, so it can be built while the server is away.
@@ -154,6 +155,9 @@ class TimescaleStore(EvidenceTables):
 
     def record_decision(self, decision: Decision) -> bool:
         """Append to the chain; False where the `decision_id` is there already."""
+        if alerts.of_decision(decision) is not None:
+            with self._transaction() as connection:
+                return self._append(connection, decision)
         # One statement is a transaction of its own, without two more round trips.
         with self._pool.borrow() as connection:
             return self._append(connection, decision)
@@ -205,6 +209,7 @@ class TimescaleStore(EvidenceTables):
                 self._update_order(
                     connection, client_order_id, None, status, record.filled_qty, reason, at
                 )
+                self._tell(connection, alerts.of_outcome(record, outcome, at))
                 return
             order = outcome.order
             named = replace(record, order_id=record.order_id or order.order_id)
@@ -302,6 +307,7 @@ class TimescaleStore(EvidenceTables):
                     fill.at,
                 )
             trade = None if position.is_open else self._close(connection, position, record)
+            self._tell(connection, None if trade is None else alerts.closed(trade))
             return Booking(is_duplicate=False, position=position, trade=trade)
 
     def adjust_position(self, position: Position, decision: Decision) -> bool:
@@ -464,7 +470,14 @@ class TimescaleStore(EvidenceTables):
 
     def _append(self, connection: Connection, decision: Decision) -> bool:
         row = self._one(connection, "append_decision", **rows.decision_values(decision))
-        return row is not None and bool(row[0])
+        is_new = row is not None and bool(row[0])
+        if is_new:
+            self._tell(connection, alerts.of_decision(decision))
+        return is_new
+
+    def _tell(self, connection: Connection, alert: alerts.Alert | None) -> None:
+        if alert is not None:
+            self._post(connection, alert)
 
     def _decision(self, connection: Connection, decision_id: str) -> Decision | None:
         row = self._one(connection, "decision", decision_id=decision_id)
@@ -545,6 +558,9 @@ class TimescaleStore(EvidenceTables):
         after = apply_fill(before, fill, plan)
         values = rows.position_values(after)
         self._run(connection, "update_position" if before else "insert_position", values)
+        if before is None:
+            entry = None if record is None else record.intent
+            self._tell(connection, alerts.opened(after, fill, entry))
         return after
 
     def _entry_plan(self, connection: Connection, record: OrderRecord) -> ExitPlan | None:

@@ -22,7 +22,7 @@ from greenlight.domain.drills import Drill
 from greenlight.domain.evidence import OutOfSample, UniverseReturn
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
-from greenlight.domain.trials import Trial
+from greenlight.domain.trials import Trial, WalkForward
 from greenlight.ports import (
     Coverage,
     EquityMark,
@@ -216,6 +216,25 @@ class EvidenceTables:
     def trials(self, limit: int | None = 1000) -> list[Trial]:
         """Trials oldest first (the last `limit` of them)."""
         return [rows.trial_of(row) for row in self._read("trials", limit=limit)]
+
+    # -- walk-forwards
+
+    def keep_walkforward_part(self, run_id: str, part: int, result: bytes) -> None:
+        """Keep a part of a run that has not ended; a repeated one stays."""
+        self._write("insert_walkforward_part", run_id=run_id, part=part, result=result)
+
+    def walkforward_parts(self, run_id: str) -> dict[int, bytes]:
+        """The kept parts of a run that has not ended, by number."""
+        found = self._read("walkforward_parts", run_id=run_id)
+        return {part: bytes(result) for part, result in found}
+
+    def record_walkforward(self, done: WalkForward) -> None:
+        """Keep a run that ended, and let its parts go."""
+        self._write("upsert_walkforward", **rows.walkforward_values(done))
+
+    def walkforwards(self, limit: int | None = 1000) -> list[WalkForward]:
+        """Runs that ended, oldest first (the last `limit` of them)."""
+        return [rows.walkforward_of(row) for row in self._read("walkforwards", limit=limit)]
 
     # -- the gate
 

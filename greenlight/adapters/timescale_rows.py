@@ -39,7 +39,7 @@ from greenlight.domain.orders import (
 )
 from greenlight.domain.positions import Position
 from greenlight.domain.trades import Trade
-from greenlight.domain.trials import Trial
+from greenlight.domain.trials import Trial, WalkForward
 from greenlight.ports import Coverage, EquityMark, Halt, Run, StrategyState
 
 Row = tuple[Any, ...]
@@ -50,7 +50,8 @@ def utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
-def _utc_or_none(at: datetime | None) -> datetime | None:
+def utc_or_none(at: datetime | None) -> datetime | None:
+    """The same instant in UTC; None stays None."""
     return None if at is None else at.astimezone(UTC)
 
 
@@ -227,7 +228,7 @@ def position_of(row: Row) -> Position:
         target_price=row[7],
         opened_at=utc(row[8]),
         exit_by=utc(row[9]),
-        closed_at=_utc_or_none(row[10]),
+        closed_at=utc_or_none(row[10]),
     )
 
 
@@ -407,9 +408,9 @@ def halt_of(row: Row) -> Halt:
     return Halt(
         halt_id=row[0],
         at=utc(row[1]),
-        until=_utc_or_none(row[2]),
+        until=utc_or_none(row[2]),
         reason=row[3],
-        lifted_at=_utc_or_none(row[4]),
+        lifted_at=utc_or_none(row[4]),
         lifted_reason=row[5],
     )
 
@@ -511,6 +512,24 @@ def trial_values(trial: Trial) -> dict[str, Any]:
         "end_day": trial.end,
         "figures": json_text(dict(trial.figures)),
     }
+
+
+def walkforward_values(done: WalkForward) -> dict[str, Any]:
+    """Parameters of `upsert_walkforward`."""
+    return {
+        "run_id": done.run_id,
+        "at": done.at,
+        "fingerprint": done.fingerprint,
+        "plan": json_text(dict(done.plan)),
+        "figures": json_text(dict(done.figures)),
+    }
+
+
+def walkforward_of(row: Row) -> WalkForward:
+    """A row of `walkforwards`."""
+    return WalkForward(
+        run_id=row[0], at=utc(row[1]), fingerprint=row[2], plan=row[3], figures=row[4]
+    )
 
 
 def trial_of(row: Row) -> Trial:

@@ -104,7 +104,8 @@ class Terms(NamedTuple):
     bought at the market, with no other rule than cash, one position a symbol and
     their number; 0: sized and judged. A resting entry lives `entry_bars` bars and is
     priced again up to `reprices` times, `reprice_bars` apart. A halt by drawdown
-    ends after `resume_sessions` sessions; 0: never.
+    ends after `resume_sessions` sessions; 0: never. `keeps_marks`: write what was worth
+    what after each bar; a sweep that only asks for the end does without.
     """
 
     first: int
@@ -117,3 +118,4 @@ class Terms(NamedTuple):
     reprice_bars: int
     resume_sessions: int
     start_cash_usd: float
+    keeps_marks: bool = True

@@ -73,7 +73,8 @@ class Book(NamedTuple):
     Attributes
     ----------
     figures : float64[bars, 3]
-        Cash, equity and marked exposure after each bar, US dollars.
+        Cash, equity and marked exposure after each bar, US dollars; empty where the
+        terms keep no marks.
     verdicts : int64[signals]
         The rules that refused a signal, as bits; `NOT_JUDGED`.
     plans : float64[signals, 6]
@@ -101,7 +102,7 @@ def new_book(count: int, symbols: int, limits: Limits, terms: Terms) -> Book:
     """Nothing written yet, for so many signals and symbols."""
     return Book(
         new_hand(limits.max_positions, count, terms.start_cash_usd),
-        np.empty((terms.end - terms.first, 3)),
+        np.empty((terms.end - terms.first if terms.keeps_marks else 0, 3)),
         np.full(count, NOT_JUDGED, dtype=np.int64),
         np.full((count, 6), np.nan),
         np.zeros(count, dtype=np.int64),

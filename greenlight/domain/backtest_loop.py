@@ -155,6 +155,8 @@ def run_bars(
                         floor_usd,
                         bid_share,
                     )
+                    if is_alone and not terms.keeps_marks:
+                        at += int(np.searchsorted(signal_bar[at:], t - 1))
                     while is_alone and at < len(signal_bar) and signal_bar[at] + 1 < t:
                         usd = terms.fixed_qty * opens[signal_bar[at] + 1, 0] * ask_share
                         failed, _ = fixed_verdict(slots, prices, 0, purse[CASH], usd)
@@ -237,8 +239,9 @@ def run_bars(
         purse[EQUITY] = equity
         if equity != before and has_rules:
             halt(limits, hand, bars.end_s[t], session)
-        row = t - terms.first
-        figures[row, 0], figures[row, 1], figures[row, 2] = purse[CASH], equity, exposure
+        if terms.keeps_marks:
+            row = t - terms.first
+            figures[row, 0], figures[row, 1], figures[row, 2] = purse[CASH], equity, exposure
         if is_at_open:
             t += 1
             continue
@@ -277,8 +280,9 @@ def run_bars(
 @njit(cache=True)
 def _idle(figures: FloatArray, t: int, until: int, first: int, cash_usd: float) -> int:
     """Write the bars before `until` in which nothing is held; the next bar."""
-    for row in range(t - first, until - first):
-        figures[row, 0], figures[row, 1], figures[row, 2] = cash_usd, cash_usd, 0.0
+    if len(figures) > 0:
+        for row in range(t - first, until - first):
+            figures[row, 0], figures[row, 1], figures[row, 2] = cash_usd, cash_usd, 0.0
     return max(t, until)
 
 
@@ -310,7 +314,7 @@ def _hold(
     tuple[int, float, float]
         The bar in which something does, and mark and equity before it.
     """
-    has_exits = leave.size > 0
+    has_exits, keeps_marks = leave.size > 0, len(figures) > 0
     while t < until:
         bid, low, high = opens[t, symbol] * bid_share, lows[t, symbol], highs[t, symbol]
         is_out = bid <= stop or bid >= target
@@ -324,7 +328,8 @@ def _hold(
         if equity <= floor_usd:
             break
         row = t - first
-        figures[row, 0], figures[row, 1], figures[row, 2] = cash_usd, equity, qty * price
+        if keeps_marks:
+            figures[row, 0], figures[row, 1], figures[row, 2] = cash_usd, equity, qty * price
         mark, equity_usd = price, equity
         t += 1
     return t, mark, equity_usd

@@ -8,7 +8,7 @@ steps that the desk calls; any other runs its step bar by bar.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -41,6 +41,15 @@ class History:
     minute: FloatArray
     session_minutes: FloatArray
     score: FloatArray
+
+    def part(self, first: int, end: int) -> History:
+        """Its bars from `first` on and before `end`, and nothing else."""
+        arrays = {
+            field.name: getattr(self, field.name)[first:end]
+            for field in fields(self)
+            if field.name != "symbol"
+        }
+        return History(symbol=self.symbol, **arrays)
 
 
 def strategy_signals(strategy: Strategy, history: History) -> FloatArray | None:
@@ -91,6 +100,17 @@ def strategy_signals(strategy: Strategy, history: History) -> FloatArray | None:
             strategy.last_entry_minutes,
             strategy.target_risks,
         )
+    return None
+
+
+def same_signals(strategy: Strategy) -> MeanReversion | NewsReversal | None:
+    """The strategy that fires on the same bars as all that only leave otherwise than it.
+
+    None where nothing is known of how it fires. A sweep computes such signals once, and
+    puts each set's stop and target into them.
+    """
+    if isinstance(strategy, MeanReversion | NewsReversal):
+        return replace(strategy, stop_frac=0.05, target_frac=0.05, hold_sessions=1)
     return None
 
 

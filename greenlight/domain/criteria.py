@@ -560,15 +560,16 @@ def backtest(view: View, fingerprint: str) -> Criterion:
                 f"deflated Sharpe {found.deflated_sharpe:.2f}, "
                 f"{policy.min_deflated_sharpe:.2f} needed",
             ),
-            (not found.has_live_parity, "live decisions differ from the backtest's"),
+            (found.has_live_parity is False, "live decisions differ from the backtest's"),
         )
         if is_failing
     ]
     age = inputs.now - found.at
     is_old = not timedelta(0) <= age <= timedelta(days=policy.max_backtest_age_days)
+    parity = found.has_live_parity
     state, reason, missing = _judge(
         failing="; ".join(failures) or None,
-        short=[],
+        short=[parity.reason] if isinstance(parity, Unavailable) else [],
         stale=(
             f"the walk-forward is {age.days} days old" if is_old else None,
             "the walk-forward is of other code, parameters or limits"

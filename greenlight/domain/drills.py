@@ -37,9 +37,10 @@ BOUNDS_S: Final = {
     DrillKind.CACHE: 15.0,
     DrillKind.DATABASE: 15.0,
     DrillKind.STREAM: 30.0,
-    DrillKind.MODEL: 300.0,
+    DrillKind.MODEL: 330.0,
 }
-"""Longest time from the fault's end (for an actor: from its death) to recovery, in seconds."""
+"""Longest time from the fault's end (for an actor: from its death) to recovery, in seconds.
+The model's breaker stays open for five minutes, then the probe goes out."""
 
 
 class DrillState(StrEnum):

@@ -147,7 +147,7 @@ class BacktestSummary:
     drawdown_frac: float
     pbo_frac: float
     deflated_sharpe: float
-    has_live_parity: bool
+    has_live_parity: bool | Unavailable
     """Whether live decisions equalled the backtest's on the recorded sessions."""
 
 

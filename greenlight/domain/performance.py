@@ -22,7 +22,7 @@ from greenlight.domain.trades import Trade
 
 _NORMAL: Final = NormalDist()
 _EULER: Final = 0.5772156649015329
-_FEW: Final = 20
+FEW: Final = 20
 """Fewer returns make no blocks to draw: a month (ours)."""
 
 
@@ -236,8 +236,8 @@ def sharpe_bootstrap(
     Percentiles of the stationary bootstrap (Politis and Romano 1994) with blocks of
     the length that Patton, Politis and White (2009) derive, both by the arch package.
     """
-    if len(returns) < _FEW:
-        return Unavailable(f"{len(returns)} daily returns; the bootstrap needs {_FEW}")
+    if len(returns) < FEW:
+        return Unavailable(f"{len(returns)} daily returns; the bootstrap needs {FEW}")
     # Imported here because it loads pandas and scipy.
     from arch.bootstrap import StationaryBootstrap, optimal_block_length
 

@@ -77,3 +77,20 @@ class Trial:
             end=end,
             figures=figures,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkForward:
+    """A whole walk-forward, as the gate and the pages read it.
+
+    `run_id` hashes all that it depends on, so that one run again takes its place. `at`
+    is when it ended, aware UTC; `fingerprint` is that of the desk it was run for: code,
+    strategies, parameters and limits. `plan` and `figures` are JSON values; a figure
+    without a value is None.
+    """
+
+    run_id: str
+    at: datetime
+    fingerprint: str
+    plan: Mapping[str, object]
+    figures: Mapping[str, float | None]

@@ -14,7 +14,17 @@ import platform
 import subprocess
 import sys
 
-NAMES = ("replay", "exit_latency", "ingest", "strategist", "garch", "backtest")
+NAMES = (
+    "replay",
+    "exit_latency",
+    "ingest",
+    "strategist",
+    "garch",
+    "backtest",
+    "sweep",
+    "walkforward",
+    "sentiment_delay",
+)
 
 
 def main(names: list[str]) -> int:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from greenlight.domain.market import Quote, Tick
 from greenlight.domain.orders import Side
 from greenlight.ports import FencedError, SchemaError, StoreUnavailable
 from tests.ledger_cases import T0, bar, decision, fill, intent, minute, open_position, send_entry
-from tests.store_fixture import Server
+from tests.store_fixture import Server, empty
 
 FREE = Decimal(0)
 
@@ -151,6 +152,55 @@ def test_layout_when_plain_then_block_range_indexes(postgres_database: str) -> N
         "SELECT tablename::text FROM pg_indexes WHERE indexdef LIKE '%USING brin%' ORDER BY 1",
     )
     assert found == [("bars",), ("equity",), ("heartbeats",), ("ticks",)]
+
+
+def _plan_of_bars(url: str, start: datetime, end: datetime) -> str:
+    query = schema.named_queries("queries.sql")["bars"]
+    given = {"symbol": "AAPL", "timeframe": "1Min", "start": start, "end": end}
+    with (
+        psycopg.connect(url, autocommit=True) as connection,
+        psycopg.ClientCursor(connection) as cursor,
+    ):
+        cursor.execute(f"EXPLAIN (COSTS OFF) {query}".encode(), given)
+        return "\n".join(str(row[0]) for row in cursor.fetchall())
+
+
+def _write_three_years(url: str) -> None:
+    store = TimescaleStore(url)
+    store.write_bars([bar(1440 * day) for day in range(0, 3 * 365, 5)])
+    store.close()
+    do(url, "ANALYZE bars")
+
+
+def test_bars_when_a_window_is_asked_for_then_found_by_the_index_and_bounded_by_it(
+    postgres_database: str,
+) -> None:
+    empty(postgres_database)
+    _write_three_years(postgres_database)
+    plan = _plan_of_bars(postgres_database, T0 + timedelta(days=400), T0 + timedelta(days=420))
+    assert "Seq Scan" not in plan
+    condition = next(line for line in plan.splitlines() if "Index Cond" in line)
+    assert "starts_at >=" in condition
+    assert "starts_at <" in condition
+
+
+@pytest.mark.timescale
+def test_bars_when_a_window_is_asked_for_then_only_its_chunks_are_touched(
+    timescale_database: str,
+) -> None:
+    empty(timescale_database)
+    _write_three_years(timescale_database)
+    start, end = T0 + timedelta(days=400), T0 + timedelta(days=420)
+    plan = _plan_of_bars(timescale_database, start, end)
+    chunks = ask(
+        timescale_database,
+        "SELECT chunk_name::text, range_start, range_end FROM timescaledb_information.chunks "
+        "WHERE hypertable_name = 'bars'",
+    )
+    inside = {name for name, first, last in chunks if first < end and last > start}  # type: ignore[operator]
+    touched = {name for name, _, _ in chunks if str(name) in plan}
+    assert touched == inside
+    assert 1 <= len(touched) <= 2 < 12 <= len(chunks)
 
 
 @pytest.mark.timescale

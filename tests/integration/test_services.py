@@ -17,6 +17,7 @@ import psycopg
 import pytest
 import redis
 
+from cluster.keeper import Keeper, Kept
 from cluster.services import (
     PostgresService,
     RedisService,
@@ -294,3 +295,34 @@ def test_stop_when_the_number_is_another_process_now_then_it_lives(home: Path) -
         PostgresService(url="", pid=other.pid, data=home / "none", is_adopted=True).stop()
         assert other.poll() is None
         other.kill()
+
+
+def test_keeper_when_a_service_is_killed_then_it_runs_again_and_keeps_its_data(
+    home: Path,
+) -> None:
+    postgres, cache = start_postgres(home), started_redis(home)
+    do(postgres, "CREATE TABLE kept AS SELECT 7 AS seven")
+    kept = [
+        Kept(name="PostgreSQL", is_alive=postgres.is_alive, start=lambda: start_postgres(home)),
+        Kept(name="Redis", is_alive=cache.is_alive, start=lambda: start_redis(home)),
+    ]
+    keeper = Keeper(kept, every_s=0.1)
+    keeper.start()
+    try:
+        for victim in (postgres.pid, cache.pid):
+            os.kill(victim, signal.SIGKILL)
+        until = time.monotonic() + 20
+        while True:
+            try:
+                assert ask(postgres, "SELECT seven FROM kept") == 7
+                assert redis.Redis.from_url(cache.url).ping()
+                break
+            except (psycopg.OperationalError, redis.ConnectionError):
+                assert time.monotonic() < until, "not back within 20 s"
+                time.sleep(0.1)
+    finally:
+        keeper.stop()
+        postgres.stop()
+        cache.stop()
+    assert not postgres.is_alive()
+    assert not cache.is_alive()

@@ -415,6 +415,34 @@ SELECT * FROM (
     FROM trials ORDER BY at DESC, trial_id DESC LIMIT %(limit)s
 ) AS newest ORDER BY at, trial_id;
 
+-- walk-forwards ---------------------------------------------------------------
+
+-- name: insert_walkforward_part
+-- The same part is kept once.
+INSERT INTO walkforward_parts (run_id, part, result)
+VALUES (%(run_id)s, %(part)s, %(result)s)
+ON CONFLICT (run_id, part) DO NOTHING;
+
+-- name: walkforward_parts
+-- What a run that has not ended came to so far.
+SELECT part, result FROM walkforward_parts WHERE run_id = %(run_id)s ORDER BY part;
+
+-- name: upsert_walkforward
+-- A run that ended; its parts go, and one that was run again takes its own place.
+WITH gone AS (DELETE FROM walkforward_parts WHERE run_id = %(run_id)s)
+INSERT INTO walkforwards (run_id, at, fingerprint, plan, figures)
+VALUES (%(run_id)s, %(at)s, %(fingerprint)s, %(plan)s, %(figures)s)
+ON CONFLICT (run_id) DO UPDATE
+SET at = excluded.at, fingerprint = excluded.fingerprint, plan = excluded.plan,
+    figures = excluded.figures;
+
+-- name: walkforwards
+-- The newest walk-forwards, oldest first; no limit is all of them.
+SELECT * FROM (
+    SELECT run_id, at, fingerprint, plan, figures
+    FROM walkforwards ORDER BY at DESC, run_id DESC LIMIT %(limit)s
+) AS newest ORDER BY at, run_id;
+
 -- the gate --------------------------------------------------------------------
 
 -- name: insert_universe_return
@@ -466,3 +494,106 @@ SELECT * FROM (
     WHERE (%(start)s::timestamptz IS NULL OR at >= %(start)s)
     ORDER BY at DESC, kind DESC LIMIT %(limit)s
 ) AS latest ORDER BY at, kind;
+
+-- outbox ----------------------------------------------------------------------
+
+-- name: insert_alert
+-- An alert; one of the same key is left as it was.
+INSERT INTO outbox (key, at, event, is_critical, symbol, position_id, facts)
+VALUES (%(key)s, %(at)s, %(event)s, %(is_critical)s, %(symbol)s, %(position_id)s, %(facts)s)
+ON CONFLICT (key) DO NOTHING;
+
+-- name: open_alerts
+-- The first so many alerts that are not at their end.
+SELECT seq, key, at, event, symbol, position_id, facts, status, doubts, changed_at, acked_at, note
+FROM outbox WHERE status IN ('waiting', 'sending', 'doubtful') ORDER BY seq LIMIT %(limit)s;
+
+-- name: unacknowledged_alerts
+-- Critical alerts that were told and that nobody has acknowledged.
+SELECT seq, key, at, event, symbol, position_id, facts, status, doubts, changed_at, acked_at, note
+FROM outbox
+WHERE is_critical AND acked_at IS NULL AND status IN ('sent', 'maybe') ORDER BY seq
+LIMIT %(limit)s;
+
+-- name: alerts
+-- The last so many alerts from an instant on, oldest first.
+SELECT * FROM (
+    SELECT seq, key, at, event, symbol, position_id, facts, status, doubts, changed_at, acked_at,
+           note
+    FROM outbox
+    WHERE (%(start)s::timestamptz IS NULL OR at >= %(start)s)
+    ORDER BY seq DESC LIMIT %(limit)s
+) AS latest ORDER BY seq;
+
+-- name: lock_alert
+-- The status of one alert, held until this transaction ends.
+SELECT status FROM outbox WHERE seq = %(seq)s FOR UPDATE;
+
+-- name: update_alert
+-- How far the telling of an alert has come.
+UPDATE outbox SET status = %(status)s, doubts = %(doubts)s, changed_at = %(at)s, note = %(note)s
+WHERE seq = %(seq)s;
+
+-- name: acknowledge_alerts
+-- Somebody has seen the critical alerts that were told.
+UPDATE outbox SET acked_at = %(at)s
+WHERE is_critical AND acked_at IS NULL AND status IN ('sent', 'maybe');
+
+-- news ------------------------------------------------------------------------
+
+-- name: insert_headline
+-- A headline; a repeated one is left as it was.
+INSERT INTO headlines (headline_id, at, headline, symbols, is_synthetic)
+VALUES (%(headline_id)s, %(at)s, %(headline)s, %(symbols)s, %(is_synthetic)s)
+ON CONFLICT DO NOTHING;
+
+-- name: headlines
+-- The last so many headlines from an instant on, oldest first.
+SELECT * FROM (
+    SELECT at, headline, symbols, is_synthetic, headline_id FROM headlines
+    WHERE at >= %(start)s ORDER BY at DESC, headline_id DESC LIMIT %(limit)s
+) AS latest ORDER BY at, headline_id;
+
+-- name: insert_opinion
+-- What a model thought of a headline for a symbol; a repeated one is left as it was.
+INSERT INTO opinions
+    (headline_id, symbol, model, digest, prompt_version, read_at, score, relevance, event_type,
+     horizon, reason)
+VALUES (%(headline_id)s, %(symbol)s, %(model)s, %(digest)s, %(prompt_version)s, %(read_at)s,
+        %(score)s, %(relevance)s, %(event_type)s, %(horizon)s, %(reason)s)
+ON CONFLICT DO NOTHING;
+
+-- name: opinions
+-- The last so many opinions of headlines from an instant on, oldest headline first.
+SELECT * FROM (
+    SELECT h.at, h.headline, h.symbols, h.is_synthetic, o.symbol, o.model, o.digest,
+           o.prompt_version, o.read_at, o.score, o.relevance, o.event_type, o.horizon, o.reason,
+           h.headline_id
+    FROM opinions AS o JOIN headlines AS h USING (headline_id)
+    WHERE h.at >= %(start)s
+    ORDER BY h.at DESC, h.headline_id DESC, o.symbol DESC, o.read_at DESC LIMIT %(limit)s
+) AS latest ORDER BY at, headline_id, symbol, read_at;
+
+-- name: insert_reading
+-- A reading that a strategy was given, or why none; a repeated one is left as it was.
+INSERT INTO readings
+    (symbol, at, weight, model, score, uncertainty, headlines, is_synthetic, reason)
+VALUES (%(symbol)s, %(at)s, %(weight)s, %(model)s, %(score)s, %(uncertainty)s, %(headlines)s,
+        %(is_synthetic)s, %(reason)s)
+ON CONFLICT DO NOTHING;
+
+-- name: readings
+-- The last so many readings from an instant on, oldest first.
+SELECT * FROM (
+    SELECT symbol, at, weight, model, score, uncertainty, headlines, is_synthetic, reason
+    FROM readings WHERE at >= %(start)s ORDER BY at DESC, symbol DESC LIMIT %(limit)s
+) AS latest ORDER BY at, symbol;
+
+-- name: upsert_sentiment_state
+-- How the model stands now.
+INSERT INTO sentiment_state (at, state) VALUES (%(at)s, %(state)s)
+ON CONFLICT (is_only) DO UPDATE SET at = excluded.at, state = excluded.state;
+
+-- name: sentiment_state
+-- How the model stood last.
+SELECT state FROM sentiment_state;

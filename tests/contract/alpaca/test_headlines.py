@@ -14,7 +14,9 @@ from alpaca.data.requests import NewsRequest
 from cluster.paper_exchange.headlines import Headlines
 from cluster.paper_exchange.sources import open_source
 from cluster.paper_exchange.tapes import TapeLibrary
-from greenlight.adapters.alpaca_news import AlpacaNews
+from greenlight.adapters.alpaca_clock import AlpacaClock
+from greenlight.adapters.alpaca_news import AlpacaNews, AlpacaNewsStream
+from greenlight.domain.sentiment import Headline
 from tests.exchange_fixture import (
     KEY,
     SECRET,
@@ -86,6 +88,35 @@ def test_headlines_when_their_minute_comes_then_told_and_found_marked_and_not_be
 
     with exchange_on(tmp_path, "--headlines", "synthetic") as again:
         assert desk_news(again).headlines(SYMBOLS, *window) == found
+
+
+def test_news_stream_when_their_minute_comes_then_the_desk_hears_it_marked(
+    tmp_path: Path,
+) -> None:
+    first = expected()[0]
+    at = datetime.fromisoformat(first["created_at"])
+    heard: list[Headline] = []
+    with ExitStack() as stack:
+        exchange = stack.enter_context(exchange_on(tmp_path, "--headlines", "synthetic"))
+        stream = AlpacaNewsStream(
+            stream_url=exchange.ws_url + "/v2/iex", key_id=KEY, secret_key=SECRET, symbols=SYMBOLS
+        )
+        stream.start(heard.append)
+        stack.callback(stream.stop)
+        wait_until(lambda: exchange.state()["connections"]["news"] == 1)
+        driver = LockstepDriver(exchange)
+        stack.callback(driver.close)
+        clock = AlpacaClock(base_url=exchange.url, key_id=KEY, secret_key=SECRET, deadline_s=5)
+        before = clock.now()
+        reached(driver, at)
+        wait_until(lambda: bool(heard))
+        assert before < at <= clock.now()
+    assert (heard[0].text, heard[0].at, heard[0].symbols, heard[0].is_synthetic) == (
+        first["headline"],
+        at,
+        tuple(first["symbols"]),
+        True,
+    )
 
 
 def test_headlines_when_not_asked_for_then_none(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import requests
 
 from greenlight.adapters.alpaca_data import AlpacaStreams
 from greenlight.domain.market import Bar
-from greenlight.ports import StepReady, StreamEvent
+from greenlight.ports import StepReady, StreamEvent, StreamRefused
 from tests.exchange_fixture import KEY, SECRET, ExchangeProcess
 
 WATCHED = ("ALFA", "BETA", "GAMA")
@@ -84,3 +84,29 @@ def test_streams_when_connected_then_no_bar_comes_twice(
         follower.step()
     time.sleep(0.2)
     assert follower.bars - before <= 10 * len(WATCHED)
+
+
+def test_streams_when_there_are_too_many_symbols_then_the_refusal_is_told(
+    exchange: ExchangeProcess,
+) -> None:
+    events: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
+    streams = AlpacaStreams(
+        data_url=exchange.ws_url + "/v2/iex",
+        trade_url=exchange.ws_url + "/stream",
+        control_url=exchange.ws_url + "/control/lockstep",
+        key_id=KEY,
+        secret_key=SECRET,
+        symbols=[f"S{number}" for number in range(31)],
+        wants_daily=False,
+        wants_ticks=False,
+    )
+    streams.start(events.put)
+    try:
+        until = time.monotonic() + 20
+        while True:
+            event = events.get(timeout=max(0.1, until - time.monotonic()))
+            if isinstance(event, StreamRefused):
+                break
+        assert event.reason == "symbol limit exceeded (405)"
+    finally:
+        streams.stop()

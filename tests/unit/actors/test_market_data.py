@@ -17,6 +17,7 @@ from greenlight.domain.market import Split, Tick
 from greenlight.domain.orders import Execution, OrderStatus, Role, Side
 from greenlight.ports import (
     EquityMark,
+    StreamRefused,
     TradeStreamOpened,
     TradeUpdate,
 )
@@ -187,6 +188,15 @@ def test_take_update_when_an_entry_rests_then_its_monitor_is_prepared(start: Sta
     assert rig.monitors.asked == []
     rig.step(rests, at=later(120))
     assert rig.monitors.asked == [("prepare", "AAPL")]
+
+
+def test_stream_when_it_is_refused_then_told_once_for_each_reason(start: Start) -> None:
+    rig = start()
+    many, slow = StreamRefused(reason="too many (405)"), StreamRefused(reason="slow (407)")
+    rig.step(many, many, at=later(60))
+    rig.step(slow, many, at=later(120))
+    told = [text for text in rig.around.notifier.alerts if "price stream" in text]
+    assert [text.rpartition(": ")[2] for text in told] == ["too many (405)", "slow (407)"]
 
 
 def test_take_fill_when_stream_missed_it_then_filled_in_over_rest(start: Start) -> None:

@@ -78,7 +78,7 @@ def test_as_row_when_printed_then_json_with_figures_and_reason() -> None:
 
 
 def test_connect_when_there_is_no_broker_then_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="no broker to compare with"):
+    with pytest.raises(StartError, match="no broker to ask"):
         connect(Settings(home=tmp_path, _env_file=None), None)  # type: ignore[call-arg]
 
 

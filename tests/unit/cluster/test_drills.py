@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from actors.position_monitor import PositionMonitor
 from cluster.cli_drill import require_paper
 from cluster.desk_file import DeskFile
-from cluster.drills import NakedWatch, fault_of, measure
+from cluster.drills import ModelHung, NakedWatch, fault_of, measure
+from cluster.ollama_server import pid_file
 from cluster.processes import StartError
 from greenlight.domain.drills import BOUNDS_S, Drill, DrillKind
 from greenlight.domain.market import Unavailable
@@ -164,3 +168,25 @@ def test_require_paper_when_on_paper_then_its_kind(kind: str) -> None:
 def test_require_paper_when_live_or_unknown_then_refused(run: Run | None) -> None:
     with pytest.raises(StartError, match="on paper alone"):
         require_paper(run)
+
+
+def test_fault_of_when_the_desk_runs_its_own_model_server_then_that_is_made_to_hang(
+    tmp_path: Path,
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "serve"]) as server:
+        try:
+            pid_file(tmp_path).write_text(f"{server.pid}\n")
+            found = fault_of(DrillKind.MODEL, DESK, tmp_path, [])
+            assert isinstance(found, ModelHung)
+            asked: list[str] = []
+
+            def part(name: str) -> str:
+                asked.append(name)
+                is_hung = psutil.Process(server.pid).status() == psutil.STATUS_STOPPED
+                return "degraded" if is_hung else "up"
+
+            ModelHung(psutil.Process(server.pid), part).strike()
+            assert set(asked) == {"sentiment"}
+            assert psutil.Process(server.pid).status() != psutil.STATUS_STOPPED
+        finally:
+            server.kill()

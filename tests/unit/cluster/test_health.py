@@ -21,8 +21,10 @@ from cluster.launch import CORE
 from cluster.probes import Reading
 from cluster.supervision import SILENT_AFTER_S, CrashLoop
 from greenlight.domain.audit import Decision, DecisionKind, Verdict
+from greenlight.domain.breaker import Breaker
 from greenlight.domain.health import Component, ComponentState, is_ready
 from greenlight.domain.market import Unavailable
+from greenlight.domain.sentiment_status import SentimentStatus
 from greenlight.ports import Coverage, StoreUnavailable
 from tests.actor_cases import T0, Surroundings, later
 from tests.health_cases import HEALTHY, MONITOR, STATUS, known, readings, silent
@@ -190,3 +192,26 @@ def test_read_store_when_a_new_run_has_not_reconciled_then_not_and_no_drift() ->
     found = read_store(around.store, later(61))
     assert not found.is_reconciled
     assert isinstance(found.drift, Unavailable)
+
+
+def test_components_when_a_model_reads_the_news_then_its_absence_degrades_and_no_more() -> None:
+    status = SentimentStatus(
+        at=T0,
+        model="m:latest",
+        wants_gpu=True,
+        breaker=Breaker(),
+        standing=None,
+        waiting=0,
+        dropped=0,
+        rated=0,
+        reused=0,
+        repeated=0,
+        failed=0,
+        absence=None,
+    )
+    assert part("sentiment", readings(sentiment=known(status))).state is ComponentState.UP
+    away = readings(sentiment=known(replace(status, absence="m:latest is cold")))
+    found = part("sentiment", away)
+    assert (found.state, found.reason) == (ComponentState.DEGRADED, "m:latest is cold")
+    assert part("sentiment", readings(sentiment=silent())).state is ComponentState.DEGRADED
+    assert is_ready(components(away))

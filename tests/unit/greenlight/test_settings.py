@@ -81,6 +81,8 @@ def test_load_when_command_line_says_otherwise_then_it_wins(
         ("ENTRY_REPRICES", "6"),
         ("ENTRY_REPRICE_AFTER_S", "0"),
         ("ENTRY_CHASE_BPS", "101"),
+        ("ALERTS", "halt=off"),
+        ("MILESTONE_USD", "0"),
     ],
 )
 def test_load_when_a_value_is_not_allowed_then_one_line_names_it(

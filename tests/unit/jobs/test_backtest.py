@@ -14,11 +14,13 @@ from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.execution import EntryPolicy
 from greenlight.domain.market import Bar
 from greenlight.domain.mean_reversion import MeanReversion
+from greenlight.domain.news_reversal import NewsReversal
 from greenlight.domain.sentiment import Look
 from greenlight.domain.signals import Missed, Signal
 from greenlight.testing import FakeStore
 from jobs.backtest import (
     BacktestPlan,
+    Shared,
     backtest,
     session_returns,
     strategy_wishes,
@@ -107,6 +109,27 @@ def test_backtest_when_a_strategy_has_no_bulk_function_then_its_steps_give_the_s
     for name in ("bar", "symbol", "confidence", "hold"):
         assert getattr(stepped, name).tolist() == getattr(bulk, name).tolist()
     np.testing.assert_array_equal(stepped.atr, bulk.atr)
+
+
+def test_signals_when_sets_only_leave_otherwise_then_shared_and_as_alone(board: Board) -> None:
+    sets = [
+        MeanReversion(stop_frac=0.03, hold_sessions=1),
+        MeanReversion(stop_frac=0.05, target_frac=0.1),
+        MeanReversion(oversold=35.0),
+        NewsReversal(stop_frac=0.02),
+    ]
+    shared = Shared()
+    for one in sets:
+        found = strategy_wishes(board, [one], shared=shared).signals
+        alone = strategy_wishes(board, [one]).signals
+        for name, own in alone._asdict().items():
+            np.testing.assert_array_equal(getattr(found, name), own, err_msg=name)
+    assert set(found.stop_frac.tolist()) <= {0.02}
+    first = strategy_wishes(board, sets[:1], shared=shared).signals
+    assert set(first.stop_frac.tolist()) == {0.03}
+    assert set(first.hold.tolist()) == {1}
+    assert len(shared.signals) == 9
+    assert len(shared.histories) == 3
 
 
 def test_signal_when_before_a_split_then_priced_in_shares_of_its_own_day(board: Board) -> None:

@@ -9,12 +9,21 @@ import pytest
 
 from greenlight.domain.cash import CashMoved, cash_decision
 from greenlight.domain.criteria import View
-from greenlight.domain.market import next_session
+from greenlight.domain.gate import BacktestSummary
+from greenlight.domain.market import Unavailable, next_session
 from greenlight.domain.metrics import Drawdown, daily_returns, max_drawdown, merged
 from greenlight.domain.readiness import ReadinessPolicy, State, evaluate, to_json
+from greenlight.domain.trials import WalkForward
 from greenlight.ports import EquityMark, Run, StoreUnavailable
 from greenlight.testing import FakeStore
-from jobs.readiness import Evaluator, evaluate_now, gather, latest_instant, present
+from jobs.readiness import (
+    Evaluator,
+    evaluate_now,
+    gather,
+    latest_instant,
+    latest_walkforward,
+    present,
+)
 from tests.sample_desk import SampleDesk
 
 POLICY = ReadinessPolicy()
@@ -196,3 +205,47 @@ def test_gather_when_money_moves_and_is_booked_a_night_later_then_neither_gain_n
     fall = max_drawdown(merged(inputs.broker_marks, inputs.desk_marks))
     assert isinstance(fall, Drawdown)
     assert fall.frac == pytest.approx(10 / int(after))
+
+
+def walk(day: int, fingerprint: str, **figures: float | None) -> WalkForward:
+    known = {
+        "sharpe_ann": 1.5,
+        "max_drawdown_frac": 0.1,
+        "pbo_frac": 0.2,
+        "deflated_sharpe_frac": 0.97,
+    }
+    return WalkForward(
+        run_id=f"{day}-{fingerprint}",
+        at=datetime(2013, 10, day, tzinfo=UTC),
+        fingerprint=fingerprint,
+        plan={},
+        figures={**known, **figures},
+    )
+
+
+def test_walkforward_when_several_are_stored_then_the_newest_of_the_desk_s_own() -> None:
+    store, now = FakeStore(), datetime(2013, 10, 20, tzinfo=UTC)
+    assert isinstance(latest_walkforward(store, "own", now), Unavailable)
+    for done in (
+        walk(1, "own"),
+        walk(9, "own", sharpe_ann=1.7),
+        walk(12, "other"),
+        walk(25, "own"),
+    ):
+        store.record_walkforward(done)
+    found = latest_walkforward(store, "own", now)
+    assert isinstance(found, BacktestSummary)
+    assert (found.at.day, found.sharpe_ann, found.deflated_sharpe) == (9, 1.7, 0.97)
+    assert isinstance(found.has_live_parity, Unavailable)
+    # Of none of its own the newest stands, and the criterion says that it is of another.
+    other = latest_walkforward(store, "third", now)
+    assert isinstance(other, BacktestSummary)
+    assert other.fingerprint == "other"
+
+
+def test_walkforward_when_a_figure_has_no_value_then_unavailable_with_its_name() -> None:
+    store = FakeStore()
+    store.record_walkforward(walk(1, "own", pbo_frac=None))
+    found = latest_walkforward(store, "own", datetime(2013, 10, 20, tzinfo=UTC))
+    assert isinstance(found, Unavailable)
+    assert "pbo_frac" in found.reason

@@ -37,7 +37,13 @@ def bar(i: int, close: float, high: float | None = None) -> Bar:
 
 def reading(score: float) -> Look:
     return lambda: Reading(
-        symbol="AAPL", at=T0, score=score, headlines=2, model="fake", is_synthetic=True
+        symbol="AAPL",
+        at=T0,
+        score=score,
+        uncertainty=0.5,
+        headlines=2,
+        model="fake",
+        is_synthetic=True,
     )
 
 

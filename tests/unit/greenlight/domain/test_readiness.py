@@ -360,6 +360,7 @@ def test_uptime_when_silent_in_an_open_session_then_stale_after_five_minutes(
         ({"pbo_frac": 0.5}, RED),
         ({"deflated_sharpe": 0.94}, RED),
         ({"has_live_parity": False}, RED),
+        ({"has_live_parity": Unavailable("not compared")}, SHORT),
         ({"sharpe_ann": float("nan")}, RED),
         ({"fingerprint": "other"}, STALE),
     ],

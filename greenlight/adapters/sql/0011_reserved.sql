@@ -1,2 +1,0 @@
--- A step that another branch brings.
-SELECT 1;
