@@ -159,7 +159,7 @@ def draw_traders(
     return Traders(returns=returns, excess=excess, closed=closed, won=won)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _autocorrelated(noise: FloatArray, share: float) -> FloatArray:
     found = noise.copy()
     scale = math.sqrt(1 - share * share)
@@ -169,7 +169,7 @@ def _autocorrelated(noise: FloatArray, share: float) -> FloatArray:
     return found
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _storms(chance: FloatArray, calm_stays: float, storm_stays: float) -> BoolArray:
     found = np.zeros(chance.shape, dtype=np.bool_)
     share = (1 - calm_stays) / (2 - calm_stays - storm_stays)
@@ -184,7 +184,7 @@ def _storms(chance: FloatArray, calm_stays: float, storm_stays: float) -> BoolAr
 # -- the gate's compiled twin
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def final_wealth(excess: FloatArray) -> FloatArray:
     """`evidence.wealth_path`'s last value, of every row."""
     found = np.empty(excess.shape[0])
@@ -197,7 +197,7 @@ def final_wealth(excess: FloatArray) -> FloatArray:
     return found
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _bet(stakes: FloatArray, excess: float) -> None:
     if excess < -MAX_LOSS_FRAC:
         stakes[:] = 0.0
@@ -207,7 +207,7 @@ def _bet(stakes: FloatArray, excess: float) -> None:
         stakes[k] *= max(1 + _LEVERAGES[k] * gain, 0.0)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def green_sessions(
     traders: Traders, lent: FloatArray, days: IntArray, bounds: Bounds
 ) -> tuple[BoolArray, BoolArray]:
@@ -264,7 +264,7 @@ def green_sessions(
     return full, bare
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def promoted_after(green: BoolArray, days: IntArray, streak_days: int) -> IntArray:
     """The session (from 1 on) at which each row had been green for so long; 0: never.
 
