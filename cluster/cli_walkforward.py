@@ -44,7 +44,7 @@ from cluster.search_input import (
 )
 from greenlight.adapters.history import FloatArray
 from greenlight.adapters.timescale import TimescaleStore
-from greenlight.domain.evidence import OutOfSample
+from greenlight.domain.evidence_rows import OutOfSample
 from greenlight.domain.market import Unavailable
 from greenlight.domain.trials import Trial, WalkForward
 from greenlight.domain.walkforward import deflation, overfitting

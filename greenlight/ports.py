@@ -24,7 +24,7 @@ from greenlight.domain.audit import (
 from greenlight.domain.cash import CashActivity, CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.drills import Drill
-from greenlight.domain.evidence import OutOfSample, UniverseReturn
+from greenlight.domain.evidence_rows import OutOfSample, UniverseReturn
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Split, SymbolChange, Tick, Unavailable
 from greenlight.domain.orders import (

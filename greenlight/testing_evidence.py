@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from greenlight.domain import ledger
 from greenlight.domain.drills import Drill, DrillKind
-from greenlight.domain.evidence import OutOfSample, UniverseReturn
+from greenlight.domain.evidence_rows import OutOfSample, UniverseReturn
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.trials import Trial, WalkForward

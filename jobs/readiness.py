@@ -8,6 +8,7 @@ has read and asks only for what came since; it can be lost at any time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -17,7 +18,7 @@ import numpy as np
 
 from greenlight.domain import metrics
 from greenlight.domain.audit import DecisionKind
-from greenlight.domain.cash import in_marks_from
+from greenlight.domain.cash import CASH, in_marks_from
 from greenlight.domain.criteria import View
 from greenlight.domain.gate import BacktestSummary, Protection
 from greenlight.domain.market import Unavailable, eastern_date
@@ -31,6 +32,7 @@ from greenlight.domain.readiness import (
     from_json,
 )
 from greenlight.ports import Run, Store
+from jobs.gate_policy import policy_in_force
 
 WINDOW: Final = timedelta(days=400)
 """Nothing older is looked at."""
@@ -110,12 +112,12 @@ class Evaluator:
     store : Store
         Read only.
     policy : ReadinessPolicy
-        The thresholds.
+        The thresholds asked for; those in force may be stricter, see `gate_policy`.
     """
 
     def __init__(self, store: Store, policy: ReadinessPolicy) -> None:
         self._store = store
-        self._policy = policy
+        self._asked = policy
         self._run: Run | None = None
         self._since: datetime | None = None
         self._forget()
@@ -128,16 +130,20 @@ class Evaluator:
         StoreUnavailable
             The store does not answer.
         """
-        return evaluate(self.gather(now), self._policy)
+        policy = policy_in_force(self._store, self._asked, now)
+        return evaluate(self._gather(now, policy), policy)
 
     def gather(self, now: datetime) -> ReadinessInputs:
         """What an evaluation at `now` rests on, and nothing later."""
+        return self._gather(now, policy_in_force(self._store, self._asked, now))
+
+    def _gather(self, now: datetime, policy: ReadinessPolicy) -> ReadinessInputs:
         store = self._store
         run = store.latest_run()
         if run is None:
             return _nothing(now)
         since = max(self._clock_start(run), now - WINDOW)
-        lately = now - timedelta(days=self._policy.coverage_days)
+        lately = now - timedelta(days=policy.coverage_days)
         start = max(min(since, lately), now - WINDOW)
         protects = store.decisions(start=lately, kind=DecisionKind.PROTECT, limit=None)
         protections = [
@@ -158,6 +164,7 @@ class Evaluator:
             broker_marks=self._read_marks("broker", since, now),
             exposures=_exposures(self._marks["desk"]),
             universe={row.day: row.frac for row in universe},
+            unbooked=_unbooked(store, since),
             protections=protections,
             open_positions=[p for p in store.open_positions() if p.opened_at <= now],
             coverage=store.coverage(lately - _LEAD_IN, now + _AHEAD),
@@ -166,7 +173,7 @@ class Evaluator:
             backtest=latest_walkforward(store, run.fingerprint, now),
             evidence=Unavailable(_NO_EVIDENCE),
         )
-        view = View.of(inputs, self._policy)
+        view = View.of(inputs, policy)
         runs, trials = store.out_of_samples(run.fingerprint), len(store.trials(limit=None))
         return replace(inputs, evidence=paper_evidence(view, runs, trials))
 
@@ -287,6 +294,24 @@ def latest_walkforward(
         deflated_sharpe=deflated,
         has_live_parity=Unavailable("live decisions were not yet compared with the backtest's"),
     )
+
+
+def _unbooked(store: Store, since: datetime) -> int:
+    """How many movements of cash the chain and the ledger do not both have."""
+    start = since - _BOOKED_LATE
+    decided = Counter(
+        (str(d.figures.get("activity_id")), str(d.figures.get("usd")), d.at)
+        for d in (
+            row.decision
+            for row in store.decisions(start=start, kind=DecisionKind.ADJUST, limit=None)
+        )
+        if d.reason.startswith(CASH)
+    )
+    booked = Counter(
+        (row.activity_id, str(row.usd), row.at)
+        for row in store.cash_movements(start=start, limit=None)
+    )
+    return ((decided - booked) + (booked - decided)).total()
 
 
 def _exposures(marks: _Marks) -> dict[date, float]:

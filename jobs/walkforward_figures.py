@@ -16,7 +16,7 @@ import numpy as np
 from greenlight.adapters.history import FloatArray, IntArray
 from greenlight.domain import performance
 from greenlight.domain.backtest import BacktestResult
-from greenlight.domain.evidence import JudgedDay
+from greenlight.domain.evidence_rows import JudgedDay
 from greenlight.domain.market import Unavailable
 from greenlight.domain.metrics import (
     SESSIONS_A_YEAR,

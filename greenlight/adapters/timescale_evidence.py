@@ -19,7 +19,7 @@ from greenlight.adapters import timescale_schema as schema
 from greenlight.adapters.timescale_pool import BULK_S, Connection, ConnectionPool
 from greenlight.domain import ledger
 from greenlight.domain.drills import Drill
-from greenlight.domain.evidence import OutOfSample, UniverseReturn
+from greenlight.domain.evidence_rows import OutOfSample, UniverseReturn
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.trials import Trial, WalkForward

@@ -17,7 +17,7 @@ from greenlight.domain.cash import CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.costs import FillCost
 from greenlight.domain.drills import Drill, DrillKind
-from greenlight.domain.evidence import JudgedDay, OutOfSample
+from greenlight.domain.evidence_rows import JudgedDay, OutOfSample
 from greenlight.domain.forecasts import (
     Distribution,
     FailedForecast,

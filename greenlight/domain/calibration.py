@@ -19,7 +19,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from greenlight.domain.evidence import BACKTEST_CAP, LEVERAGES, MAX_LOSS_FRAC
+from greenlight.domain.evidence import (
+    BACKTEST_CAP,
+    LEVERAGES,
+    MAX_LOSS_FRAC,
+)
 from greenlight.domain.gate import ReadinessPolicy
 from greenlight.domain.metrics import SESSIONS_A_YEAR, FloatArray, IntArray
 

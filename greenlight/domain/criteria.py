@@ -303,7 +303,7 @@ def sharpe(view: View) -> Criterion:
     state, reason, missing = _judge(
         failing=failing if size >= policy.min_sessions else None,
         short=[*short, *lacking],
-        stale=(_unmarked(view), _markless(view), view.incomplete, view.aged),
+        stale=(_unmarked(view), _markless(view), _unbooked(view), view.incomplete, view.aged),
         good=f"{value:.2f} over {size:,} days" if isinstance(value, float) else "",
         is_decisive=True,
     )
@@ -368,7 +368,7 @@ def drawdown(view: View) -> Criterion:
     state, reason, missing = _judge(
         failing=failing,
         short=short,
-        stale=(_markless(view), _unmarked(view), view.silent, view.aged),
+        stale=(_markless(view), _unmarked(view), _unbooked(view), view.silent, view.aged),
         good=good,
         is_decisive=True,
     )
@@ -385,6 +385,11 @@ def drawdown(view: View) -> Criterion:
         missing=missing,
         since=inputs.since,
     )
+
+
+def _unbooked(view: View) -> str | None:
+    count = view.inputs.unbooked
+    return f"{_count(count, 'movement')} of cash not as it was decided" if count else None
 
 
 def _markless(view: View) -> str | None:

@@ -18,6 +18,7 @@ from typing import Final
 
 import numpy as np
 
+from greenlight.domain.evidence_rows import OutOfSample
 from greenlight.domain.market import Unavailable
 from greenlight.domain.metrics import FloatArray
 
@@ -47,43 +48,6 @@ class DailyRecord:
     def __post_init__(self) -> None:
         if not len(self.returns) == len(self.universe) == len(self.exposures):
             raise ValueError("a session has a return, its universe's, and an exposure before it")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UniverseReturn:
-    """Equal-weight return of the universe's `symbols` symbols over a session, as a fraction."""
-
-    day: date
-    frac: float
-    symbols: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgedDay:
-    """One out-of-sample session of a walk-forward, as fractions.
-
-    `exposure_frac` is the mean share of equity that was invested in the session.
-    """
-
-    day: date
-    return_frac: float
-    exposure_frac: float
-    universe_frac: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutOfSample:
-    """The judging days of a walk-forward, oldest first, after costs.
-
-    `fingerprint` is that of the desk it was run for, `trials` how many the ledger had
-    when it ended, `at` (aware UTC).
-    """
-
-    run_id: str
-    at: datetime
-    fingerprint: str
-    trials: int
-    days: tuple[JudgedDay, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,12 +92,16 @@ class ReadinessPolicy:
     def __post_init__(self) -> None:
         for threshold in fields(self):
             value, floor = getattr(self, threshold.name), threshold.default
-            is_ceiling = threshold.name.startswith("max_") or threshold.name == "alpha"
-            is_looser = value > floor if is_ceiling else value < floor
+            is_looser = value > floor if is_ceiling(threshold.name) else value < floor
             if not math.isfinite(value) or value < 0 or is_looser:
                 raise ValueError(f"{threshold.name} = {value} is looser than {floor}")
         if self.alpha == 0:
             raise ValueError("alpha = 0 asks for infinite evidence")
+
+
+def is_ceiling(threshold: str) -> bool:
+    """Whether a smaller value of a threshold is the stricter one."""
+    return threshold.startswith("max_") or threshold == "alpha"
 
 
 class RunFacts(Protocol):
@@ -177,6 +181,8 @@ class ReadinessInputs:
     """Mean share of equity that was invested, by session."""
     universe: Mapping[date, float] = field(default_factory=dict)
     """Equal-weight return of the desk's symbols, by session."""
+    unbooked: int = 0
+    """Movements of cash of which the chain of decisions and the ledger tell differently."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,12 @@ from greenlight.domain import metrics
 from greenlight.domain.criteria import View
 from greenlight.domain.evidence import (
     Evidence,
-    OutOfSample,
     backtest_wealth,
     excess_returns,
     paper_record,
     wealth_path,
 )
+from greenlight.domain.evidence_rows import OutOfSample
 from greenlight.domain.market import Unavailable, eastern_date
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-from greenlight.domain.evidence import JudgedDay, OutOfSample, UniverseReturn
+from greenlight.domain.evidence_rows import JudgedDay, OutOfSample, UniverseReturn
 from greenlight.ports import Store
 
 AT = datetime(2013, 10, 7, 22, 30, tzinfo=UTC)

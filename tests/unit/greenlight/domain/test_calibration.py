@@ -22,7 +22,11 @@ from greenlight.domain.calibration import (
     promoted_after,
     rate_of,
 )
-from greenlight.domain.evidence import Evidence, JudgedDay, OutOfSample, wealth_path
+from greenlight.domain.evidence import (
+    Evidence,
+    wealth_path,
+)
+from greenlight.domain.evidence_rows import JudgedDay, OutOfSample
 from greenlight.domain.gate import ReadinessInputs, ReadinessPolicy, State
 from greenlight.domain.market import Session, Unavailable, sessions_between
 from greenlight.domain.metrics import EquitySeries, minute_of
