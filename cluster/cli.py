@@ -29,6 +29,7 @@ from cluster import (
     cli_facts,
     cli_halts,
     cli_jobs,
+    cli_readiness,
     cli_reconcile,
     cli_report,
     cli_review,
@@ -62,6 +63,7 @@ cli_backtest.register(app)
 cli_bias.register(app)
 cli_halts.register(app)
 cli_jobs.register(app)
+cli_readiness.register(app)
 cli_reconcile.register(app)
 cli_report.register(app)
 cli_review.register(app)

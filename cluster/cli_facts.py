@@ -38,7 +38,6 @@ from greenlight.domain.audit import (
     first_broken,
     instant_text,
 )
-from greenlight.domain.gate import Criterion, State
 from greenlight.domain.market import EASTERN, Unavailable
 from greenlight.domain.metrics import (
     EquitySeries,
@@ -49,25 +48,18 @@ from greenlight.domain.metrics import (
     without_transfers,
 )
 from greenlight.domain.positions import Position
-from greenlight.domain.readiness import ReadinessPolicy, evaluate, to_json
+from greenlight.domain.readiness import ReadinessPolicy, evaluate
 from greenlight.domain.trades import Trade
 from greenlight.ports import Run, Store
 from greenlight.settings import Settings, load_settings
+from jobs.gate_policy import policy_in_force
 from jobs.readiness import gather, latest_instant, present
 
-NOT_READY: Final = 3
-"""Exit code of `readiness` while a light is not green."""
 BROKEN: Final = 1
 """Exit code of `audit verify` where the chain does not hold."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 _COVERAGE: Final = timedelta(days=10)
-_SIGNS: Final = {
-    State.GREEN: "[green]● green[/green]",
-    State.RED: "[red]● red[/red]",
-    State.INSUFFICIENT: "[yellow]◔ insufficient[/yellow]",
-    State.STALE: "[magenta]◷ stale[/magenta]",
-}
 _VENDOR_NAMES: Final = (
     "database_url",
     "redis_url",
@@ -86,7 +78,7 @@ audit_app = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the `greenlight` command."""
-    for command in (readiness, status, positions, trades, decisions):
+    for command in (status, positions, trades, decisions):
         app.command()(command)
     app.add_typer(audit_app, name="audit")
 
@@ -137,52 +129,6 @@ def variable(name: str) -> str:
     alias = Settings.model_fields[name].validation_alias
     choices = getattr(alias, "choices", None)
     return str(choices[0]) if choices else f"GREENLIGHT_{name.upper()}"
-
-
-# -- readiness
-
-
-def readiness(as_json: JsonFlag = False) -> None:
-    """Say how far the desk is from going live: seven lights, and why.
-
-    Only green is green. Exit code 0 if all seven are, 3 otherwise, so that a
-    script can ask: greenlight readiness && echo ready
-    """
-    policy = ReadinessPolicy()
-    with open_store(load_settings()) as store:
-        now = present(store, datetime.now(UTC))
-        evaluation = evaluate(gather(store, now, policy), policy)
-    if as_json:
-        _print_json(to_json(evaluation))
-    else:
-        table = Table(box=None, pad_edge=False)
-        for heading in ("", "criterion", "value", "why"):
-            table.add_column(heading)
-        for criterion in evaluation.criteria:
-            table.add_row(
-                _SIGNS[criterion.state], criterion.title, _measured(criterion), criterion.reason
-            )
-        console.print(table)
-        kind = evaluation.account_kind or "no account"
-        mark = ", synthetic intraday path" if evaluation.is_synthetic else ""
-        console.print(f"\n[dim]{kind}{mark}, as of {_eastern(evaluation.at)}[/dim]")
-        said = (
-            "all seven are green" if evaluation.is_ready else "not ready; the desk stays on paper"
-        )
-        console.print(said)
-    if not evaluation.is_ready:
-        raise typer.Exit(NOT_READY)
-
-
-def _measured(criterion: Criterion) -> str:
-    value = criterion.value
-    if isinstance(value, Unavailable):
-        return "—"
-    if criterion.unit == "frac":
-        return f"{value:.1%}"
-    return {"days": f"{value:,.0f} days", "s": f"{value:,.0f} s"}.get(
-        criterion.unit, f"{value:.2f}"
-    )
 
 
 # -- status
@@ -513,7 +459,7 @@ def summarise(store: Store, *, seconds: float) -> dict[str, object]:
     policy = ReadinessPolicy()
     now = present(store, datetime.now(UTC))
     inputs = gather(store, now, policy)
-    evaluation = evaluate(inputs, policy)
+    evaluation = evaluate(inputs, policy_in_force(store, policy, now))
     closes, minutes = inputs.broker_marks, inputs.desk_marks
     marks = closes if len(closes.at_s) else minutes
     closed = store.trades(limit=None)

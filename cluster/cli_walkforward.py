@@ -44,6 +44,7 @@ from cluster.search_input import (
 )
 from greenlight.adapters.history import FloatArray
 from greenlight.adapters.timescale import TimescaleStore
+from greenlight.domain.evidence_rows import OutOfSample
 from greenlight.domain.market import Unavailable
 from greenlight.domain.trials import Trial, WalkForward
 from greenlight.domain.walkforward import deflation, overfitting
@@ -60,7 +61,13 @@ from jobs.walkforward import (
     unpacked,
     with_forecasts,
 )
-from jobs.walkforward_figures import best_sets, known, set_figures, walk_figures
+from jobs.walkforward_figures import (
+    best_sets,
+    judged_days,
+    known,
+    set_figures,
+    walk_figures,
+)
 from jobs.walkforward_report import told_set, write_report
 from jobs.walkforward_result import assemble
 
@@ -143,6 +150,15 @@ def walkforward(
                 fingerprint=fingerprint(settings),
                 plan=told,
                 figures=known(figures),
+            )
+        )
+        store.record_out_of_sample(
+            OutOfSample(
+                run_id=run_id,
+                at=at,
+                fingerprint=fingerprint(settings),
+                trials=len(store.trials(limit=None)),
+                days=judged_days(ground, walk),
             )
         )
     path = settings.home / "reports" / f"walkforward-{run_id[:12]}.html"

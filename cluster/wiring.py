@@ -344,16 +344,25 @@ def build_recorder(config: DeskConfig) -> Recorder:
     from actors.recorder import Recorder
     from greenlight.adapters.no_cache import NoCache
     from greenlight.adapters.redis_cache import RedisCache
-    from greenlight.domain.readiness import ReadinessPolicy, to_json
+    from greenlight.domain.readiness import to_json
+    from jobs.gate_policy import adopt_policy
     from jobs.readiness import Evaluator
+    from jobs.universe import record_universe
 
-    store = build_store(config)
-    evaluator = Evaluator(store, ReadinessPolicy())
+    store, settings, data = build_store(config), settings_of(config), _market_data(config)
+    policy = settings.readiness_policy()
+    insist(lambda: adopt_policy(store, config.desk, policy, _last_instant(config)))
+    evaluator = Evaluator(store, policy)
+
+    def evaluate(now: datetime) -> dict[str, object]:
+        record_universe(store, data, _universe(config, store), now)
+        return to_json(evaluator(now))
+
     return Recorder(
         store=store,
         broker=build_broker(config, _QUESTIONS_A_MINUTE),
         cache=NoCache() if config.redis_url is None else RedisCache(config.redis_url),
-        evaluate=lambda now: to_json(evaluator(now)),
+        evaluate=evaluate,
         monotonic=time.monotonic,
     )
 

@@ -24,6 +24,7 @@ from greenlight.domain.audit import (
 from greenlight.domain.cash import CashActivity, CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.drills import Drill
+from greenlight.domain.evidence_rows import OutOfSample, UniverseReturn
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Split, SymbolChange, Tick, Unavailable
 from greenlight.domain.orders import (
@@ -655,6 +656,33 @@ class Store(Protocol):
 
     def walkforwards(self, limit: int | None = 1000) -> list[WalkForward]:
         """Runs that ended, oldest first (the last `limit` of them)."""
+        ...
+
+    # -- the gate
+    def write_universe_returns(self, returns: Sequence[UniverseReturn]) -> None:
+        """Store returns of the universe; a repeated day stays."""
+        ...
+
+    def universe_returns(self, start: date, end: date) -> list[UniverseReturn]:
+        """Returns of the universe from `start` to `end`, both included, by day."""
+        ...
+
+    def record_out_of_sample(self, run: OutOfSample) -> None:
+        """Keep a walk-forward's judging days; a repeated run stays."""
+        ...
+
+    def out_of_samples(self, fingerprint: str) -> list[OutOfSample]:
+        """The judging days of a fingerprint's walk-forwards, oldest first."""
+        ...
+
+    def record_calibration(
+        self, at: datetime, policy_hash: str, report: Mapping[str, object]
+    ) -> None:
+        """Keep how often the gate was wrong (as JSON); a repeated instant stays."""
+        ...
+
+    def latest_calibration(self, now: datetime) -> tuple[datetime, str, dict[str, object]] | None:
+        """The newest calibration up to `now`: when, of which policy, and its report."""
         ...
 
 

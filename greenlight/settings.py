@@ -21,6 +21,8 @@ from pydantic_settings import SettingsError as UnreadableSetting
 from greenlight.domain.alerts import CRITICAL, Event, Loudness
 from greenlight.domain.desk_state import MAX_RISK_FRAC, RiskLimits
 from greenlight.domain.execution import EntryPolicy
+from greenlight.domain.gate import ReadinessPolicy
+from greenlight.domain.gate_policy import policy_of
 
 _DECISIVE: Final = (
     "strategies",
@@ -56,6 +58,7 @@ _DECISIVE: Final = (
     "entry_reprice_after_s",
     "act_on_scores",
     "sectors",
+    "gate",
 )
 """The settings that a decision depends on, besides the limits."""
 _LIMITS: Final = tuple(
@@ -374,6 +377,13 @@ class Settings(BaseSettings):
         default=1000, gt=0, description="Each so much of net P&L since the start is told (ours)."
     )
 
+    # -- the gate
+    gate: dict[str, float] = Field(
+        default={},
+        description='Stricter thresholds of the gate, as JSON: {"alpha": 0.01}; none is looser '
+        "than the seeds', and loosening one again takes 7 days.",
+    )
+
     # -- ports, all on loopback; 0 is any free one
     dashboard_port: int = Field(default=8501, ge=0, le=65535, description="Streamlit.")
     ray_dashboard_port: int = Field(default=8265, ge=0, le=65535, description="Ray's dashboard.")
@@ -426,6 +436,16 @@ class Settings(BaseSettings):
             raise ValueError("write SYMBOL=Sector,SYMBOL=Sector")
         return {symbol.strip().upper(): sector.strip() for symbol, _, sector in pairs}
 
+    @field_validator("gate")
+    @classmethod
+    def _check_gate(cls, value: dict[str, float]) -> dict[str, float]:
+        policy_of(value)
+        return value
+
+    def readiness_policy(self) -> ReadinessPolicy:
+        """The thresholds of the gate that are asked for."""
+        return policy_of(self.gate)
+
     def limits(self) -> RiskLimits:
         """The risk chain's limits."""
         return RiskLimits(**{name: getattr(self, name) for name in _LIMITS})
@@ -460,8 +480,10 @@ def load_settings(**overrides: object) -> Settings:
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
         settings = Settings(**given)  # type: ignore[arg-type]
-    except UnreadableSetting:
-        # The one setting that is read as JSON.
+    except UnreadableSetting as error:
+        # The two settings that are read as JSON.
+        if '"gate"' in str(error):
+            raise SettingsError('GREENLIGHT_GATE: not JSON such as {"alpha": 0.01}') from None
         raise SettingsError(
             'GREENLIGHT_STRATEGY_PARAMS: not JSON such as {"my_strategy": {"bars": 20}}'
         ) from None

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from greenlight.domain import ledger
 from greenlight.domain.drills import Drill, DrillKind
+from greenlight.domain.evidence_rows import OutOfSample, UniverseReturn
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.trials import Trial, WalkForward
@@ -44,6 +45,9 @@ class FakeEvidence:
         self._trials: dict[str, Trial] = {}
         self._walks: dict[str, WalkForward] = {}
         self._walk_parts: dict[tuple[str, int], bytes] = {}
+        self._universe: dict[date, UniverseReturn] = {}
+        self._out_of_sample: dict[str, OutOfSample] = {}
+        self._calibrations: dict[datetime, tuple[str, str]] = {}
         self._drills: dict[tuple[datetime, DrillKind], Drill] = {}
         self.quotes: list[Quote] = []
         self.ticks: list[Tick] = []
@@ -229,6 +233,47 @@ class FakeEvidence:
         """Runs that ended, oldest first (the last `limit` of them)."""
         with self._turn():
             return last_of(sorted(self._walks.values(), key=lambda w: (w.at, w.run_id)), limit)
+
+    # -- the gate
+
+    def write_universe_returns(self, returns: Sequence[UniverseReturn]) -> None:
+        """Keep returns of the universe; a repeated day stays."""
+        with self._turn():
+            for row in returns:
+                self._universe.setdefault(row.day, row)
+
+    def universe_returns(self, start: date, end: date) -> list[UniverseReturn]:
+        """Returns of the universe from `start` to `end`, both included."""
+        with self._turn():
+            return [row for day, row in sorted(self._universe.items()) if start <= day <= end]
+
+    def record_out_of_sample(self, run: OutOfSample) -> None:
+        """Keep a walk-forward's judging days; a repeated run stays."""
+        with self._turn():
+            self._out_of_sample.setdefault(run.run_id, run)
+
+    def out_of_samples(self, fingerprint: str) -> list[OutOfSample]:
+        """The judging days of a fingerprint's walk-forwards, oldest first."""
+        with self._turn():
+            found = [r for r in self._out_of_sample.values() if r.fingerprint == fingerprint]
+            return sorted(found, key=lambda run: (run.at, run.run_id))
+
+    def record_calibration(
+        self, at: datetime, policy_hash: str, report: Mapping[str, object]
+    ) -> None:
+        """Keep how often the gate was wrong; a repeated instant stays."""
+        text = json.dumps(dict(report), allow_nan=False)
+        with self._turn():
+            self._calibrations.setdefault(at, (policy_hash, text))
+
+    def latest_calibration(self, now: datetime) -> tuple[datetime, str, dict[str, object]] | None:
+        """The newest calibration up to `now`."""
+        with self._turn():
+            at = max((at for at in self._calibrations if at <= now), default=None)
+            if at is None:
+                return None
+            policy_hash, text = self._calibrations[at]
+            return at, policy_hash, json.loads(text)
 
     def _turn(self) -> threading.RLock:
         if not self.up:

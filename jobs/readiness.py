@@ -8,19 +8,22 @@ has read and asks only for what came since; it can be lost at any time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import numpy as np
 
 from greenlight.domain import metrics
 from greenlight.domain.audit import DecisionKind
-from greenlight.domain.cash import in_marks_from
+from greenlight.domain.cash import CASH, in_marks_from
+from greenlight.domain.criteria import View
 from greenlight.domain.gate import BacktestSummary, Protection
 from greenlight.domain.market import Unavailable, eastern_date
 from greenlight.domain.metrics import EMPTY_SERIES, EquitySeries, FloatArray, IntArray
+from greenlight.domain.paper_evidence import paper_evidence
 from greenlight.domain.readiness import (
     Evaluation,
     ReadinessInputs,
@@ -29,6 +32,7 @@ from greenlight.domain.readiness import (
     from_json,
 )
 from greenlight.ports import Run, Store
+from jobs.gate_policy import policy_in_force
 
 WINDOW: Final = timedelta(days=400)
 """Nothing older is looked at."""
@@ -108,12 +112,12 @@ class Evaluator:
     store : Store
         Read only.
     policy : ReadinessPolicy
-        The thresholds.
+        The thresholds asked for; those in force may be stricter, see `gate_policy`.
     """
 
     def __init__(self, store: Store, policy: ReadinessPolicy) -> None:
         self._store = store
-        self._policy = policy
+        self._asked = policy
         self._run: Run | None = None
         self._since: datetime | None = None
         self._forget()
@@ -126,16 +130,20 @@ class Evaluator:
         StoreUnavailable
             The store does not answer.
         """
-        return evaluate(self.gather(now), self._policy)
+        policy = policy_in_force(self._store, self._asked, now)
+        return evaluate(self._gather(now, policy), policy)
 
     def gather(self, now: datetime) -> ReadinessInputs:
         """What an evaluation at `now` rests on, and nothing later."""
+        return self._gather(now, policy_in_force(self._store, self._asked, now))
+
+    def _gather(self, now: datetime, policy: ReadinessPolicy) -> ReadinessInputs:
         store = self._store
         run = store.latest_run()
         if run is None:
             return _nothing(now)
         since = max(self._clock_start(run), now - WINDOW)
-        lately = now - timedelta(days=self._policy.coverage_days)
+        lately = now - timedelta(days=policy.coverage_days)
         start = max(min(since, lately), now - WINDOW)
         protects = store.decisions(start=lately, kind=DecisionKind.PROTECT, limit=None)
         protections = [
@@ -145,13 +153,18 @@ class Evaluator:
         ]
         # Each before what is held against it, so that nothing new looks incomplete.
         beats = self._read_beats(since, now)
-        return ReadinessInputs(
+        desk_marks = self._read_marks("desk", since, now)
+        universe = store.universe_returns(eastern_date(since), eastern_date(now))
+        inputs = ReadinessInputs(
             now=now,
             run=run,
             since=since,
             beats=beats,
-            desk_marks=self._read_marks("desk", since, now),
+            desk_marks=desk_marks,
             broker_marks=self._read_marks("broker", since, now),
+            exposures=_exposures(self._marks["desk"]),
+            universe={row.day: row.frac for row in universe},
+            unbooked=_unbooked(store, since),
             protections=protections,
             open_positions=[p for p in store.open_positions() if p.opened_at <= now],
             coverage=store.coverage(lately - _LEAD_IN, now + _AHEAD),
@@ -160,6 +173,9 @@ class Evaluator:
             backtest=latest_walkforward(store, run.fingerprint, now),
             evidence=Unavailable(_NO_EVIDENCE),
         )
+        view = View.of(inputs, policy)
+        runs, trials = store.out_of_samples(run.fingerprint), len(store.trials(limit=None))
+        return replace(inputs, evidence=paper_evidence(view, runs, trials))
 
     def _forget(self) -> None:
         self._marks: dict[str, _Marks] = {}
@@ -204,9 +220,11 @@ class Evaluator:
         end = int(np.searchsorted(kept.at_us, 1_000_000 * begin_s))
         fresh_us = np.array([_us(row.at) for row in rows], dtype=np.int64)
         fresh_usd = np.array([float(row.equity_usd) for row in rows], dtype=np.float64)
+        held_usd = np.array([float(row.exposure_usd) for row in rows], dtype=np.float64)
         marks = _Marks(
             at_us=np.concatenate([kept.at_us[first:end], fresh_us]),
             equity_usd=np.concatenate([kept.equity_usd[first:end], fresh_usd]),
+            exposure_usd=np.concatenate([kept.exposure_usd[first:end], held_usd]),
         )
         self._marks[source] = marks
         # Read after the marks, so that every transfer in one of them is known.
@@ -243,10 +261,13 @@ class _Marks:
 
     at_us: IntArray
     equity_usd: FloatArray
+    exposure_usd: FloatArray
 
 
 _NO_MARKS: Final = _Marks(
-    at_us=np.empty(0, dtype=np.int64), equity_usd=np.empty(0, dtype=np.float64)
+    at_us=np.empty(0, dtype=np.int64),
+    equity_usd=np.empty(0, dtype=np.float64),
+    exposure_usd=np.empty(0, dtype=np.float64),
 )
 
 
@@ -273,6 +294,40 @@ def latest_walkforward(
         deflated_sharpe=deflated,
         has_live_parity=Unavailable("live decisions were not yet compared with the backtest's"),
     )
+
+
+def _unbooked(store: Store, since: datetime) -> int:
+    """How many movements of cash the chain and the ledger do not both have."""
+    start = since - _BOOKED_LATE
+    decided = Counter(
+        (str(d.figures.get("activity_id")), str(d.figures.get("usd")), d.at)
+        for d in (
+            row.decision
+            for row in store.decisions(start=start, kind=DecisionKind.ADJUST, limit=None)
+        )
+        if d.reason.startswith(CASH)
+    )
+    booked = Counter(
+        (row.activity_id, str(row.usd), row.at)
+        for row in store.cash_movements(start=start, limit=None)
+    )
+    return ((decided - booked) + (booked - decided)).total()
+
+
+def _exposures(marks: _Marks) -> dict[date, float]:
+    """Mean share of equity that was invested at the marks of each New York day."""
+    if not len(marks.at_us):
+        return {}
+    # A session lies within one UTC day.
+    day = marks.at_us // 86_400_000_000
+    first = np.flatnonzero(np.diff(day, prepend=day[0] - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = marks.exposure_usd / marks.equity_usd
+    means = np.add.reduceat(shares, first) / np.diff(np.append(first, len(day)))
+    return {
+        eastern_date(_EPOCH + timedelta(days=int(day[place]), hours=18)): float(mean)
+        for place, mean in zip(first, means, strict=True)
+    }
 
 
 def _us(at: datetime) -> int:

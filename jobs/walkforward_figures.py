@@ -16,6 +16,7 @@ import numpy as np
 from greenlight.adapters.history import FloatArray, IntArray
 from greenlight.domain import performance
 from greenlight.domain.backtest import BacktestResult
+from greenlight.domain.evidence_rows import JudgedDay
 from greenlight.domain.market import Unavailable
 from greenlight.domain.metrics import (
     SESSIONS_A_YEAR,
@@ -119,6 +120,25 @@ def walk_months(ground: Ground, walk: Walk) -> Months:
 def _month(ground: Ground, row: int) -> int:
     day = ground.board.sessions[row].day
     return 12 * day.year + day.month - 1
+
+
+def judged_days(ground: Ground, walk: Walk) -> tuple[JudgedDay, ...]:
+    """The judging days as the evidence process takes them, with each fold's choice."""
+    exposures = []
+    for fold, detail in zip(ground.folds, walk.details, strict=True):
+        begins = ground.bars[fold.test_first : fold.test_end + 1] - ground.bars[fold.test_first]
+        shares = detail.exposure_usd / detail.marks.equity_usd
+        exposures.append(np.add.reduceat(shares, begins[:-1]) / np.diff(begins))
+    columns = (walk.chosen_returns, np.concatenate(exposures), holding_returns(ground))
+    return tuple(
+        JudgedDay(
+            day=ground.board.sessions[row].day,
+            return_frac=float(gain),
+            exposure_frac=float(share),
+            universe_frac=float(universe),
+        )
+        for row, gain, share, universe in zip(judged_rows(ground).tolist(), *columns, strict=True)
+    )
 
 
 def _held(ground: Ground, details: Sequence[BacktestResult]) -> IntArray:

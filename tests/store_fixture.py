@@ -31,7 +31,8 @@ _EMPTY = """
 TRUNCATE runs, epochs, decisions, orders, fills, positions, trades, dividends, cash_movements,
          halts, strategy_states, ticks, bars, equity, heartbeats, coverage, readiness, forecasts,
          volatility_scores, trials, drills, outbox, headlines, opinions, readings,
-         sentiment_state, walkforwards, walkforward_parts
+         sentiment_state, walkforwards, walkforward_parts,
+         universe_returns, out_of_sample, calibrations
 RESTART IDENTITY;
 UPDATE chain_head SET seq = 0, row_hash = repeat('0', 64)
 """

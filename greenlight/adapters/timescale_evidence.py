@@ -19,6 +19,7 @@ from greenlight.adapters import timescale_schema as schema
 from greenlight.adapters.timescale_pool import BULK_S, Connection, ConnectionPool
 from greenlight.domain import ledger
 from greenlight.domain.drills import Drill
+from greenlight.domain.evidence_rows import OutOfSample, UniverseReturn
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.trials import Trial, WalkForward
@@ -234,6 +235,40 @@ class EvidenceTables:
     def walkforwards(self, limit: int | None = 1000) -> list[WalkForward]:
         """Runs that ended, oldest first (the last `limit` of them)."""
         return [rows.walkforward_of(row) for row in self._read("walkforwards", limit=limit)]
+
+    # -- the gate
+
+    def write_universe_returns(self, returns: Sequence[UniverseReturn]) -> None:
+        """Store returns of the universe; a repeated day stays."""
+        values = [{"day": r.day, "frac": r.frac, "symbols": r.symbols} for r in returns]
+        self._write_many("insert_universe_return", values)
+
+    def universe_returns(self, start: date, end: date) -> list[UniverseReturn]:
+        """Returns of the universe from `start` to `end`, both included."""
+        found = self._read("universe_returns", start=start, end=end)
+        return [UniverseReturn(day=row[0], frac=row[1], symbols=row[2]) for row in found]
+
+    def record_out_of_sample(self, run: OutOfSample) -> None:
+        """Keep a walk-forward's judging days; a repeated run stays."""
+        self._write("insert_out_of_sample", **rows.out_of_sample_values(run))
+
+    def out_of_samples(self, fingerprint: str) -> list[OutOfSample]:
+        """The judging days of a fingerprint's walk-forwards, oldest first."""
+        found = self._read("out_of_samples", fingerprint=fingerprint)
+        return [rows.out_of_sample_of(row) for row in found]
+
+    def record_calibration(
+        self, at: datetime, policy_hash: str, report: Mapping[str, object]
+    ) -> None:
+        """Keep how often the gate was wrong; a repeated instant stays."""
+        text = rows.json_text(dict(report))
+        self._write("insert_calibration", at=at, policy_hash=policy_hash, report=text)
+
+    def latest_calibration(self, now: datetime) -> tuple[datetime, str, dict[str, object]] | None:
+        """The newest calibration up to `now`."""
+        for at, policy_hash, report in self._read("latest_calibration", now=now):
+            return rows.utc(at), policy_hash, report
+        return None
 
     # -- one statement
 

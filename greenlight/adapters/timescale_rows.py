@@ -8,7 +8,7 @@ of the domain's values raises.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +17,7 @@ from greenlight.domain.cash import CashMoved
 from greenlight.domain.corporate_actions import DividendPaid
 from greenlight.domain.costs import FillCost
 from greenlight.domain.drills import Drill, DrillKind
+from greenlight.domain.evidence_rows import JudgedDay, OutOfSample
 from greenlight.domain.forecasts import (
     Distribution,
     FailedForecast,
@@ -546,4 +547,35 @@ def trial_of(row: Row) -> Trial:
         start=row[9],
         end=row[10],
         figures=row[11],
+    )
+
+
+def out_of_sample_values(run: OutOfSample) -> dict[str, Any]:
+    """Parameters of `insert_out_of_sample`."""
+    days = [[d.day.isoformat(), d.return_frac, d.exposure_frac, d.universe_frac] for d in run.days]
+    return {
+        "run_id": run.run_id,
+        "at": run.at,
+        "fingerprint": run.fingerprint,
+        "trials": run.trials,
+        "days": json_text(days),
+    }
+
+
+def out_of_sample_of(row: Row) -> OutOfSample:
+    """A row of `out_of_sample`."""
+    return OutOfSample(
+        run_id=row[0],
+        at=utc(row[1]),
+        fingerprint=row[2],
+        trials=row[3],
+        days=tuple(
+            JudgedDay(
+                day=date.fromisoformat(day),
+                return_frac=float(gain),
+                exposure_frac=float(exposure),
+                universe_frac=float(universe),
+            )
+            for day, gain, exposure, universe in row[4]
+        ),
     )

@@ -49,6 +49,8 @@ class DecisionKind(StrEnum):
     """Input that was refused."""
     RECONCILE = "reconcile"
     """What had to be corrected so that the ledger and the broker agree, and whether they do."""
+    POLICY = "policy"
+    """The gate's thresholds that a desk was started with, where they changed."""
 
 
 class Verdict(StrEnum):

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from greenlight.domain import metrics
+from greenlight.domain.evidence import Evidence
 from greenlight.domain.gate import (
     TITLES,
     Criterion,
@@ -302,7 +303,7 @@ def sharpe(view: View) -> Criterion:
     state, reason, missing = _judge(
         failing=failing if size >= policy.min_sessions else None,
         short=[*short, *lacking],
-        stale=(_unmarked(view), view.aged),
+        stale=(_unmarked(view), _markless(view), _unbooked(view), view.incomplete, view.aged),
         good=f"{value:.2f} over {size:,} days" if isinstance(value, float) else "",
         is_decisive=True,
     )
@@ -318,7 +319,25 @@ def sharpe(view: View) -> Criterion:
         reason=reason,
         missing=missing,
         since=inputs.since,
-        figures=(Figure(name="evidence", value=wealth, threshold=needed, unit=""),),
+        figures=(
+            Figure(name="evidence", value=wealth, threshold=needed, unit=""),
+            *_parts(evidence),
+        ),
+    )
+
+
+def _parts(evidence: Evidence | Unavailable) -> tuple[Figure, ...]:
+    """Where the evidence comes from."""
+    if isinstance(evidence, Unavailable):
+        return ()
+    return tuple(
+        Figure(name=name, value=value, threshold=None, unit="")
+        for name, value in (
+            ("evidence of the backtest", evidence.backtest),
+            ("trials", float(evidence.trials)),
+            ("backtest's share", evidence.start),
+            ("evidence of paper", evidence.paper),
+        )
     )
 
 
@@ -349,7 +368,7 @@ def drawdown(view: View) -> Criterion:
     state, reason, missing = _judge(
         failing=failing,
         short=short,
-        stale=(_markless(view), _unmarked(view), view.silent, view.aged),
+        stale=(_markless(view), _unmarked(view), _unbooked(view), view.silent, view.aged),
         good=good,
         is_decisive=True,
     )
@@ -366,6 +385,11 @@ def drawdown(view: View) -> Criterion:
         missing=missing,
         since=inputs.since,
     )
+
+
+def _unbooked(view: View) -> str | None:
+    count = view.inputs.unbooked
+    return f"{_count(count, 'movement')} of cash not as it was decided" if count else None
 
 
 def _markless(view: View) -> str | None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import dataclass, field, fields
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from greenlight.domain.audit import instant_text
+from greenlight.domain.evidence import Evidence
 from greenlight.domain.market import Unavailable
 from greenlight.domain.metrics import CoverageReading, EquitySeries, IntArray
 from greenlight.domain.positions import Position
@@ -89,14 +90,18 @@ class ReadinessPolicy:
     """Without a heartbeat for this long in a session the desk counts as down."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, floor = getattr(self, field.name), field.default
-            is_ceiling = field.name.startswith("max_") or field.name == "alpha"
-            is_looser = value > floor if is_ceiling else value < floor
+        for threshold in fields(self):
+            value, floor = getattr(self, threshold.name), threshold.default
+            is_looser = value > floor if is_ceiling(threshold.name) else value < floor
             if not math.isfinite(value) or value < 0 or is_looser:
-                raise ValueError(f"{field.name} = {value} is looser than {floor}")
+                raise ValueError(f"{threshold.name} = {value} is looser than {floor}")
         if self.alpha == 0:
             raise ValueError("alpha = 0 asks for infinite evidence")
+
+
+def is_ceiling(threshold: str) -> bool:
+    """Whether a smaller value of a threshold is the stricter one."""
+    return threshold.startswith("max_") or threshold == "alpha"
 
 
 class RunFacts(Protocol):
@@ -137,14 +142,6 @@ class Protection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """The wealth of the gambler against the strategy (1 at the start)."""
-
-    wealth: float
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestSummary:
     """What a stored walk-forward found, out of sample and after costs."""
 
@@ -180,6 +177,12 @@ class ReadinessInputs:
     protections: Sequence[Protection]
     backtest: BacktestSummary | Unavailable
     evidence: Evidence | Unavailable
+    exposures: Mapping[date, float] = field(default_factory=dict)
+    """Mean share of equity that was invested, by session."""
+    universe: Mapping[date, float] = field(default_factory=dict)
+    """Equal-weight return of the desk's symbols, by session."""
+    unbooked: int = 0
+    """Movements of cash of which the chain of decisions and the ledger tell differently."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -443,6 +443,39 @@ SELECT * FROM (
     FROM walkforwards ORDER BY at DESC, run_id DESC LIMIT %(limit)s
 ) AS newest ORDER BY at, run_id;
 
+-- the gate --------------------------------------------------------------------
+
+-- name: insert_universe_return
+-- The first return of a day stays.
+INSERT INTO universe_returns (day, frac, symbols) VALUES (%(day)s, %(frac)s, %(symbols)s)
+ON CONFLICT (day) DO NOTHING;
+
+-- name: universe_returns
+-- Returns of the universe from one day to another, both included.
+SELECT day, frac, symbols FROM universe_returns
+WHERE day >= %(start)s AND day <= %(end)s ORDER BY day;
+
+-- name: insert_out_of_sample
+-- The same run is kept once.
+INSERT INTO out_of_sample (run_id, at, fingerprint, trials, days)
+VALUES (%(run_id)s, %(at)s, %(fingerprint)s, %(trials)s, %(days)s)
+ON CONFLICT (run_id) DO NOTHING;
+
+-- name: out_of_samples
+-- The runs of one fingerprint, oldest first.
+SELECT run_id, at, fingerprint, trials, days FROM out_of_sample
+WHERE fingerprint = %(fingerprint)s ORDER BY at, run_id;
+
+-- name: insert_calibration
+-- A calibration of the gate; a repeated instant stays.
+INSERT INTO calibrations (at, policy_hash, report)
+VALUES (%(at)s, %(policy_hash)s, %(report)s) ON CONFLICT (at) DO NOTHING;
+
+-- name: latest_calibration
+-- The newest calibration up to an instant.
+SELECT at, policy_hash, report FROM calibrations
+WHERE at <= %(now)s ORDER BY at DESC LIMIT 1;
+
 -- drills ----------------------------------------------------------------------
 
 -- name: insert_drill

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenlight.domain.gate import BacktestSummary, Evidence, Figure
+from greenlight.domain.evidence import Evidence
+from greenlight.domain.gate import BacktestSummary, Figure
 from greenlight.domain.market import Unavailable, eastern_date, session_on
 from greenlight.domain.metrics import EquitySeries
 from greenlight.domain.readiness import (
@@ -34,7 +35,7 @@ from tests.sample_desk import SampleDesk
 
 POLICY = ReadinessPolicy()
 GREEN, RED, SHORT, STALE = State.GREEN, State.RED, State.INSUFFICIENT, State.STALE
-EVIDENCE = Evidence(wealth=25.0, at=datetime(2008, 4, 1, tzinfo=UTC))
+EVIDENCE = Evidence(at=datetime(2008, 4, 1, tzinfo=UTC), backtest=1000.0, trials=100, paper=2.5)
 
 
 @cache
@@ -206,8 +207,8 @@ def test_win_rate_when_a_trades_gain_differs_from_its_positions_then_stale() -> 
     ("evidence", "state"),
     [
         (Unavailable("none"), SHORT),
-        (replace(EVIDENCE, wealth=19.9), SHORT),
-        (replace(EVIDENCE, wealth=20.0), GREEN),
+        (replace(EVIDENCE, paper=1.99), SHORT),
+        (replace(EVIDENCE, paper=2.0), GREEN),
     ],
 )
 def test_sharpe_when_good_then_evidence_decides(
