@@ -182,7 +182,8 @@ def build_monitor(config: DeskConfig, symbol: str) -> PositionMonitor:
 
 def build_gate(config: DeskConfig) -> RiskGate:
     """The risk gate."""
-    from actors.risk_gate import RiskGate, no_switch
+    from actors.judging import no_switch
+    from actors.risk_gate import RiskGate
     from greenlight.adapters.halt_file import HaltFile
     from greenlight.adapters.sector_table import sector_table
     from jobs.forecasts import ExpectedVolatility
