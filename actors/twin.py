@@ -11,7 +11,7 @@ the instant of the decision, the quote with its age, equity and buying power.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -28,6 +28,7 @@ from actors.twin_ledger import TwinLedger
 from actors.working_entries import WorkingEntries
 from greenlight.domain.alerts import Event
 from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind, instant_text
+from greenlight.domain.corporate_actions import present_symbols, symbol_changes
 from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.execution import EntryPolicy
 from greenlight.domain.market import Bar, Quote, Session, eastern_date, sessions_between
@@ -95,8 +96,10 @@ def decide_again(store: Store, told: TwinDesk, start: date, end: date) -> list[D
         deadline_s=math.inf,
     )
     daily = {strategy.name for strategy in told.strategies if strategy.timeframe == _DAILY}
+    adjusted = (row.decision for row in store.decisions(kind=DecisionKind.ADJUST, limit=None))
+    names = {*told.symbols, *present_symbols(told.symbols, symbol_changes(adjusted))}
     for session in sessions_between(eastern_date(first.started_at), end):
-        minutes = _minutes(store, told.symbols, session)
+        minutes = _minutes(store, names, session)
         if not told.every_minute:
             minutes = minutes[:1]
         instants = _instants(rows, session, daily)
@@ -114,11 +117,11 @@ def decide_again(store: Store, told: TwinDesk, start: date, end: date) -> list[D
 
 
 def _minutes(
-    store: Store, symbols: Sequence[str], session: Session
+    store: Store, symbols: Collection[str], session: Session
 ) -> list[tuple[datetime, list[Bar]]]:
     """The session's recorded bars by the end of their minute."""
     found: dict[datetime, list[Bar]] = {}
-    for symbol in symbols:
+    for symbol in sorted(symbols):
         for bar in store.bars(symbol, "1Min", session.open, session.close):
             found.setdefault(bar.end, []).append(bar)
     return sorted(found.items())

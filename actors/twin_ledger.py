@@ -18,6 +18,7 @@ from greenlight.domain.audit import ChainedDecision, Decision, DecisionKind, Ver
 from greenlight.domain.cash import CashMoved
 from greenlight.domain.orders import (
     TERMINAL,
+    Execution,
     OrderRecord,
     OrderStatus,
     Role,
@@ -104,9 +105,11 @@ class TwinLedger:
     def open_positions(self) -> list[Position]:
         """By symbol; only symbol, shares and cost are those of the ledger."""
         held: dict[str, Position] = {}
-        changes = [(row.decision.at, 0, row.decision) for row in self._before(DecisionKind.ADJUST)]
-        fills = [(fill.at, 1, fill) for fill in self._fills if fill.at < self._now]
-        for _, _, event in sorted([*changes, *fills], key=lambda one: one[:2]):
+        changes: list[tuple[datetime, int, Decision | Execution]] = [
+            (row.decision.at, 0, row.decision) for row in self._before(DecisionKind.ADJUST)
+        ]
+        changes += [(fill.at, 1, fill) for fill in self._fills if fill.at < self._now]
+        for _, _, event in sorted(changes, key=lambda one: one[:2]):
             if isinstance(event, Decision):
                 _adjust(held, event)
                 continue

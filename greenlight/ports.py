@@ -45,6 +45,7 @@ from greenlight.domain.sentiment import (
 )
 from greenlight.domain.trades import Trade
 from greenlight.domain.trials import Trial, WalkForward
+from greenlight.domain.twin import TwinOutcome
 
 
 class FencedError(RuntimeError):
@@ -655,6 +656,15 @@ class Store(Protocol):
 
     def walkforwards(self, limit: int | None = 1000) -> list[WalkForward]:
         """Runs that ended, oldest first (the last `limit` of them)."""
+        ...
+
+    # -- twins
+    def record_twin(self, outcome: TwinOutcome) -> None:
+        """Keep what a session's twin came to; run again, it takes its own place."""
+        ...
+
+    def twins(self, start: date, end: date) -> list[TwinOutcome]:
+        """Outcomes of the sessions from `start` to `end`, both included, in their order."""
         ...
 
 

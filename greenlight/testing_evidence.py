@@ -16,6 +16,7 @@ from greenlight.domain.drills import Drill, DrillKind
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.trials import Trial, WalkForward
+from greenlight.domain.twin import TwinOutcome
 from greenlight.ports import (
     Coverage,
     EquityMark,
@@ -44,6 +45,7 @@ class FakeEvidence:
         self._trials: dict[str, Trial] = {}
         self._walks: dict[str, WalkForward] = {}
         self._walk_parts: dict[tuple[str, int], bytes] = {}
+        self._twins: dict[tuple[date, str], TwinOutcome] = {}
         self._drills: dict[tuple[datetime, DrillKind], Drill] = {}
         self.quotes: list[Quote] = []
         self.ticks: list[Tick] = []
@@ -229,6 +231,18 @@ class FakeEvidence:
         """Runs that ended, oldest first (the last `limit` of them)."""
         with self._turn():
             return last_of(sorted(self._walks.values(), key=lambda w: (w.at, w.run_id)), limit)
+
+    # -- twins
+
+    def record_twin(self, outcome: TwinOutcome) -> None:
+        """Keep what a session's twin came to; run again, it takes its own place."""
+        with self._turn():
+            self._twins[outcome.session, outcome.account_number] = outcome
+
+    def twins(self, start: date, end: date) -> list[TwinOutcome]:
+        """Outcomes of the sessions from `start` to `end`, in their order."""
+        with self._turn():
+            return [one for (day, _), one in sorted(self._twins.items()) if start <= day <= end]
 
     def _turn(self) -> threading.RLock:
         if not self.up:

@@ -22,6 +22,7 @@ from greenlight.domain.drills import Drill
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.trials import Trial, WalkForward
+from greenlight.domain.twin import TwinOutcome
 from greenlight.ports import (
     Coverage,
     EquityMark,
@@ -234,6 +235,16 @@ class EvidenceTables:
     def walkforwards(self, limit: int | None = 1000) -> list[WalkForward]:
         """Runs that ended, oldest first (the last `limit` of them)."""
         return [rows.walkforward_of(row) for row in self._read("walkforwards", limit=limit)]
+
+    # -- twins
+
+    def record_twin(self, outcome: TwinOutcome) -> None:
+        """Keep what a session's twin came to; run again, it takes its own place."""
+        self._write("upsert_twin", **rows.twin_values(outcome))
+
+    def twins(self, start: date, end: date) -> list[TwinOutcome]:
+        """Outcomes of the sessions from `start` to `end`, in their order."""
+        return [rows.twin_of(row) for row in self._read("twins", start=start, end=end)]
 
     # -- one statement
 
