@@ -33,7 +33,14 @@ from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.execution import EntryPolicy
 from greenlight.domain.market import Bar, Quote, Session, eastern_date, sessions_between
 from greenlight.domain.signals import Strategy, entry_decision_id
-from greenlight.ports import Broker, BrokerAccount, MarketData, SentimentModel, Store
+from greenlight.ports import (
+    Broker,
+    BrokerAccount,
+    BrokerUnavailable,
+    MarketData,
+    SentimentModel,
+    Store,
+)
 
 FROM_THE_ROW: Final = ("at", "bid", "ask", "fresh_quote", "no_leverage.limit", "buying_power.limit")
 """What no other row tells; a change of it shows in what follows from it alone."""
@@ -82,7 +89,7 @@ def decide_again(store: Store, told: TwinDesk, start: date, end: date) -> list[D
         return []
     ledger = TwinLedger(store, told.desk)
     rows = store.decisions(kind=DecisionKind.ENTRY, limit=None)
-    gate = _TwinGate(ledger, told, rows, first.start_cash_usd)
+    gate = _TwinGate(ledger, told, rows)
     strategist = Strategist(
         strategies=told.strategies,
         symbols=told.symbols,
@@ -148,14 +155,16 @@ class _Silent:
         pass
 
 
-class _OpeningAccount:
+class _RecordedAccount:
     """The part of `Broker` that is asked where an account has no close yet."""
 
-    def __init__(self, start_cash_usd: Decimal) -> None:
-        self._account = _account(start_cash_usd, start_cash_usd, start_cash_usd)
+    def __init__(self) -> None:
+        self.seen: BrokerAccount | None = None
 
     def account(self) -> BrokerAccount:
-        return self._account
+        if self.seen is None:
+            raise BrokerUnavailable("the row tells no account")
+        return self.seen
 
 
 class _TwinGate:
@@ -166,13 +175,12 @@ class _TwinGate:
         ledger: TwinLedger,
         told: TwinDesk,
         rows: Sequence[ChainedDecision],
-        start_cash_usd: Decimal,
     ) -> None:
         store, notifier = cast(Store, ledger), _Silent()
-        broker = cast(Broker, _OpeningAccount(start_cash_usd))
+        self._recorded = _RecordedAccount()
+        broker = cast(Broker, self._recorded)
         self._ledger = ledger
         self._desk = told.desk
-        self._start_cash_usd = start_cash_usd
         self._rows = {row.decision.decision_id: row for row in rows}
         self._row: ChainedDecision | None = None
         gateway = OrderGateway(
@@ -208,7 +216,8 @@ class _TwinGate:
             facts = self._judge.facts(name, at)
             unreserved = self._working.costs(facts.open_orders).unreserved_usd
             quote = None if row is None else _quote(row.decision)
-            account = None if row is None else self._account(row.decision, unreserved)
+            account = None if row is None else _account(row.decision, unreserved)
+            self._recorded.seen = account
             again = SignalSeen(signal=seen.signal, quote=quote)
             found = self._judge.decide(again, facts, account, at)
             self._ledger.record_decision(found.decision)
@@ -229,23 +238,19 @@ class _TwinGate:
         last = told.split("; ")[-1]
         return last if last.startswith(_SWITCH) else None
 
-    def _account(self, decision: Decision, unreserved_usd: Decimal) -> BrokerAccount | None:
-        equity = _usd(decision, "no_leverage.limit")
-        power = _usd(decision, "buying_power.limit")
-        if equity is None:
-            return None
-        power = Decimal("NaN") if power is None else power + unreserved_usd
-        return _account(equity, power, self._start_cash_usd)
 
-
-def _account(equity: Decimal, power: Decimal, last_equity: Decimal) -> BrokerAccount:
+def _account(decision: Decision, unreserved_usd: Decimal) -> BrokerAccount | None:
+    """The account that the decision saw, from its figures."""
+    equity, power = _usd(decision, "no_leverage.limit"), _usd(decision, "buying_power.limit")
+    if equity is None:
+        return None
     return BrokerAccount(
         account_number="",
         status="ACTIVE",
         equity=equity,
-        last_equity=last_equity,
+        last_equity=equity + (_usd(decision, "daily_loss") or Decimal(0)),
         cash=equity,
-        buying_power=power,
+        buying_power=Decimal("NaN") if power is None else power + unreserved_usd,
         is_trading_blocked=False,
     )
 
