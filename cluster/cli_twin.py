@@ -8,7 +8,7 @@ seventh criterion reads it.
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Final
 
@@ -16,23 +16,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from actors.twin import TwinDesk, decide_again
+from actors.twin import decide_again
 from cluster import cli_facts
-from cluster.backtest_input import open_history
 from cluster.desk_config import ALPACA_DATA
 from cluster.processes import StartError
-from cluster.source_history import SourceHistory, headlines_between
+from cluster.twin_input import told_desk
 from cluster.wiring import fingerprint
 from greenlight.adapters.alpaca_data import AlpacaMarketData
-from greenlight.adapters.no_sentiment import NoSentiment
-from greenlight.adapters.sector_table import sector_table
 from greenlight.domain.audit import instant_text
-from greenlight.domain.market import eastern_date
 from greenlight.domain.twin import PnlSplit, TwinOutcome, detail_json
-from greenlight.ports import MarketData, Run, SentimentModel, Store
+from greenlight.ports import MarketData
 from greenlight.settings import Settings, load_settings
-from greenlight.strategies import build_strategies
-from jobs.forecasts import ExpectedVolatility
 from jobs.readiness import present
 from jobs.twin import recorded_sessions, run_twin
 
@@ -73,18 +67,20 @@ def twin(
         if run is None or first is None:
             raise StartError("the desk has not run yet; start it with 'greenlight up'")
         days = recorded_sessions(store, first.started_at, now)
-        start, end = (days[0], days[-1]) if days else (eastern_date(now), eastern_date(now))
+        if not days:
+            raise StartError("no session has closed yet; there is nothing to compare")
+        if day is not None and day.date() not in days:
+            there = f"{days[0]} to {days[-1]}"
+            raise StartError(f"no session was recorded on {day.date()}; recorded: {there}")
         if day is not None:
-            start = end = day.date()
-        if start not in days:
-            there = f"{days[0]} to {days[-1]}" if days else "none"
-            raise StartError(f"no session was recorded on {start}; recorded: {there}")
+            days = [day.date()]
         mark = fingerprint(settings)
         if mark != run.fingerprint:
             errors.print(f"greenlight: {_OTHER}", highlight=False, soft_wrap=True)
-        told = told_desk(settings, store, run, first)
+        market_data = None if run.account_kind == "replay" else _alpaca(settings)
+        told = told_desk(settings, store, first, market_data)
         outcomes = run_twin(
-            store, partial(decide_again, store, told), start, end, at=now, fingerprint=mark
+            store, partial(decide_again, store, told), days, at=now, fingerprint=mark
         )
         for outcome in outcomes:
             store.record_twin(outcome)
@@ -96,38 +92,6 @@ def twin(
         raise typer.Exit(DIFFERENT)
 
 
-def told_desk(settings: Settings, store: Store, run: Run, first: Run) -> TwinDesk:
-    """What the recorded desk was told, from the settings it ran with.
-
-    Raises
-    ------
-    StartError
-        What it read the news with cannot be asked again.
-    """
-    strategies = build_strategies(settings)
-    market_data: MarketData
-    history: SourceHistory | None = None
-    symbols = settings.symbols
-    if run.account_kind == "replay":
-        source = open_history(settings.source)
-        market_data = history = SourceHistory(source)
-        symbols = symbols or source.symbols
-    else:
-        market_data = _alpaca(settings)
-    return TwinDesk(
-        desk=settings.desk,
-        strategies=strategies,
-        symbols=symbols,
-        limits=settings.limits(),
-        sectors=sector_table() | settings.sectors,
-        execution=settings.entry_policy(),
-        market_data=market_data,
-        sentiment=_sentiment(settings, history, eastern_date(first.started_at)),
-        forecast=ExpectedVolatility(store),
-        every_minute=any(strategy.timeframe != "1Day" for strategy in strategies),
-    )
-
-
 def _alpaca(settings: Settings) -> MarketData:
     secret = settings.api_secret_key
     if settings.api_key_id is None or secret is None:
@@ -137,25 +101,6 @@ def _alpaca(settings: Settings) -> MarketData:
         key_id=settings.api_key_id,
         secret_key=secret.get_secret_value(),
         deadline_s=settings.request_deadline_s,
-    )
-
-
-def _sentiment(settings: Settings, history: SourceHistory | None, start: date) -> SentimentModel:
-    if settings.sentiment == "none":
-        return NoSentiment()
-    if settings.sentiment != "lexicon" or history is None:
-        raise StartError(
-            f"the twin cannot read the news again as {settings.sentiment} did; it can with "
-            "GREENLIGHT_SENTIMENT none, and with lexicon on a replay"
-        )
-    from greenlight.adapters.lexicon import WaitingLexicon
-
-    end = settings.end if settings.headlines == "synthetic" else start - timedelta(days=1)
-    made = history.headlines(settings.start, end, seed=0)
-    return WaitingLexicon(
-        fetch=partial(headlines_between, made),
-        symbols=settings.symbols,
-        window=timedelta(hours=settings.sentiment_window_h),
     )
 
 

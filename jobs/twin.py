@@ -7,7 +7,7 @@ asks whether every recorded session decided as its twin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -31,18 +31,17 @@ def recorded_sessions(store: Store, start: datetime, end: datetime) -> list[date
 def run_twin(
     store: Store,
     decide_again: DecideAgain,
-    start: date,
-    end: date,
+    days: Sequence[date],
     *,
     at: datetime,
     fingerprint: str,
 ) -> list[TwinOutcome]:
-    """Hold every recorded session of a window against its twin.
+    """Hold sessions against their twins.
 
     Parameters
     ----------
-    start, end : date
-        The window's first and last day, both included.
+    days : Sequence[date]
+        The sessions, in their order.
     at : datetime
         When it is run, aware UTC.
     fingerprint : str
@@ -59,13 +58,10 @@ def run_twin(
         The store does not answer.
     """
     run = store.latest_run()
-    if run is None:
+    if run is None or not days:
         return []
-    begin, stop = eastern_midnight(start), eastern_midnight(end + timedelta(days=1))
-    days = recorded_sessions(store, begin, stop - _TICK)
-    if not days:
-        return []
-    again = decide_again(min(days[0], start), days[-1])
+    begin, stop = eastern_midnight(days[0]), eastern_midnight(days[-1] + timedelta(days=1))
+    again = decide_again(days[0], days[-1])
     chain = store.decisions(start=begin - _LONGEST, end=stop, limit=None)
     rows = [row.decision for row in chain]
     ours = _by_day(row for row in rows if row.kind is DecisionKind.ENTRY)

@@ -13,7 +13,7 @@ from typing import Any
 
 from actors.twin import TwinDesk, decide_again
 from cluster.backtest_input import history_board, open_history
-from cluster.cli_twin import told_desk
+from cluster.twin_input import told_desk
 from greenlight.domain.audit import Decision, DecisionKind, Verdict
 from greenlight.domain.backtest import DEFAULT_COSTS, Judged
 from greenlight.domain.market import Unavailable, eastern_date
@@ -21,7 +21,7 @@ from greenlight.domain.twin import TwinOutcome
 from greenlight.domain.volatility import VolatilityPolicy
 from greenlight.settings import Settings, load_settings
 from jobs.backtest import BacktestPlan, backtest
-from jobs.twin import live_parity, run_twin
+from jobs.twin import live_parity, recorded_sessions, run_twin
 from tests.desk_harness import running_desk
 
 STRATEGIES = "mean_reversion,opening_range,news_reversal"
@@ -78,13 +78,12 @@ def compare(home: Path, start: str, end: str) -> Compared:
         run, first = store.latest_run(), store.first_run()
         assert run is not None
         assert first is not None
-        told = told_desk(settings, store, run, first)
+        told = told_desk(settings, store, first, None)
         at = datetime(2100, 1, 1, tzinfo=UTC)
         outcomes = run_twin(
             store,
             lambda a, b: decide_again(store, told, a, b),
-            settings.start,
-            settings.end,
+            recorded_sessions(store, first.started_at, at),
             at=at,
             fingerprint=run.fingerprint,
         )

@@ -189,8 +189,7 @@ def outcome(store: FakeStore) -> TwinOutcome:
     found = run_twin(
         store,
         lambda start, end: decide_again(store, told(store), start, end),
-        DAY,
-        DAY,
+        [DAY],
         at=later(86400),
         fingerprint="f" * 64,
     )
