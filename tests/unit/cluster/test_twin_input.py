@@ -10,11 +10,12 @@ import pytest
 from cluster.backtest_input import open_history
 from cluster.processes import StartError
 from cluster.source_history import SourceHistory
-from cluster.twin_input import can_read_again, told_desk
+from cluster.twin_input import can_read_again, nightly_twin, told_desk
+from greenlight.domain.audit import Decision, DecisionKind, Verdict
 from greenlight.domain.market import eastern_midnight, session_on
 from greenlight.ports import Run
 from greenlight.settings import load_settings
-from greenlight.testing import FakeStore
+from greenlight.testing import FakeNotifier, FakeStore
 
 DAY = date(2008, 1, 15)
 RUN = Run(
@@ -59,3 +60,31 @@ def test_bars_when_asked_of_a_source_then_those_of_the_window_and_their_days_add
     assert days[-1].close == own[-1].close
     noon = datetime(2008, 1, 15, 17, tzinfo=session.open.tzinfo)
     assert history.bars(["AAPL"], "1Min", noon, end)["AAPL"][0].start == noon
+
+
+def test_nightly_when_a_decision_has_no_equal_then_stored_and_told_and_once_only() -> None:
+    store, notifier = FakeStore(), FakeNotifier()
+    store.start_run(RUN)
+    session = session_on(DAY)
+    assert session is not None
+    store.record_decision(
+        Decision(
+            decision_id="made-up",
+            at=session.open,
+            kind=DecisionKind.ENTRY,
+            verdict=Verdict.REFUSED,
+            symbol="AAPL",
+            strategy="mean_reversion",
+            reason="not_halted",
+            figures={},
+        )
+    )
+    settings = load_settings(strategies="mean_reversion", sentiment="none")
+    compare = nightly_twin(settings, store, None, notifier, "own")
+    for _ in range(2):
+        compare(session.close + timedelta(minutes=5))
+    (outcome,) = store.twins(DAY, DAY)
+    assert (outcome.decisions, outcome.fingerprint, outcome.is_equal) == (1, "own", False)
+    assert [one.decision_id for one in outcome.differences] == ["made-up"]
+    (told,) = notifier.alerts
+    assert "1 decisions of 2008-01-15 have no equal" in told
