@@ -26,10 +26,20 @@ class Nightly:
     ----------
     forecast : Callable[[datetime], object]
         Makes and stores the forecasts; safe to repeat.
+    twin : Callable[[datetime], object] | None
+        Compares the last sessions with their twins, after the forecasts; None: it is
+        left to the command.
     """
 
-    def __init__(self, *, forecast: Callable[[datetime], object], notifier: Notifier) -> None:
+    def __init__(
+        self,
+        *,
+        forecast: Callable[[datetime], object],
+        notifier: Notifier,
+        twin: Callable[[datetime], object] | None = None,
+    ) -> None:
         self._forecast = forecast
+        self._twin = twin
         self._notifier = notifier
 
     def ping(self) -> str:
@@ -44,3 +54,14 @@ class Nightly:
             # Whatever broke, the desk trades tomorrow with the forecasts it has.
             logger.exception("no forecasts", extra={"action": "nightly"})
             self._notifier.alert(f"no volatility forecasts tonight ({error}); the last ones stay")
+        if self._twin is None:
+            return
+        try:
+            self._twin(now)
+        except Exception as error:
+            # The session stays uncompared, and readiness says so.
+            logger.exception("no twin", extra={"action": "nightly"})
+            self._notifier.alert(
+                f"tonight's sessions were not compared with their twins ({error}); "
+                "run 'greenlight twin'"
+            )

@@ -12,36 +12,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from actors.daily_history import DailyHistory
-from actors.equity_watch import EquityWatch, base_start
+from actors.equity_watch import EquityWatch
+from actors.judging import Forecast, HaltSwitch, Judge, no_forecast, no_switch
 from actors.links import SignalSeen
 from actors.measures import Measures, Stopwatch
 from actors.order_gateway import OrderGateway
-from actors.reconciler import reconciled_by
 from actors.refusals import Refusals
 from actors.score_review import ScoreReview
 from actors.working_entries import WorkingEntries
-from greenlight.domain.audit import (
-    Decision,
-    DecisionKind,
-    Figure,
-    Verdict,
-    instant_text,
-    known_figure,
-)
-from greenlight.domain.corporate_actions import symbol_changes
-from greenlight.domain.desk_state import DeskState, RiskLimits
+from greenlight.domain.desk_state import RiskLimits
 from greenlight.domain.execution import EntryPolicy
-from greenlight.domain.halts import EquityBase
 from greenlight.domain.market import (
     Quote,
-    Unavailable,
-    eastern_date,
     session_at,
-    session_end_for_hold,
 )
 from greenlight.domain.orders import (
     Accepted,
@@ -52,16 +39,12 @@ from greenlight.domain.orders import (
     client_order_id,
 )
 from greenlight.domain.reconcile import CASH_TOLERANCE_USD
-from greenlight.domain.risk import RiskVerdict, judge, verdict_figures
 from greenlight.domain.signals import entry_decision_id
-from greenlight.domain.sizing import recent_volatility, winners_in_a_row
 from greenlight.ports import (
     Broker,
     BrokerAccount,
     BrokerRefused,
     BrokerUnavailable,
-    Halt,
-    JudgingFacts,
     MarketData,
     Notifier,
     Sleep,
@@ -72,26 +55,6 @@ logger = logging.getLogger(__name__)
 
 OPTIONS: Final[dict[str, Any]] = {"name": "risk-gate", "num_cpus": 0.05, "max_concurrency": 2}
 HOLDER: Final = "risk-gate"
-LEAVE_BEFORE_CLOSE: Final = timedelta(minutes=10)
-"""A position whose time is up is left this long before the close, while there is a market."""
-_RATE_WINDOW: Final = timedelta(hours=1)
-_UNKNOWN: Final = EquityBase(loss_base_usd=None, high_usd=None)
-
-Forecast = Callable[[str, datetime], "float | Unavailable"]
-"""A symbol's expected volatility a year as a fraction, answered at once."""
-
-
-def no_forecast(_: str, __: datetime) -> Unavailable:
-    """The `Forecast` of a desk without one."""
-    return Unavailable("there is no forecast")
-
-
-HaltSwitch = Callable[[], "str | None"]
-"""Why no entry may be made now, by a switch outside the store; None: it is off."""
-
-
-def no_switch() -> None:
-    """The `HaltSwitch` of a desk without one."""
 
 
 class RiskGate:
@@ -137,12 +100,7 @@ class RiskGate:
         self._store = store
         self._broker = broker
         self._desk = desk
-        self._limits = limits
-        self._sectors = dict(sectors)
-        self._followed: date | None = None
-        self._forecast = forecast
-        self._halt_switch = halt_switch
-        self._history = DailyHistory(market_data)
+        history = DailyHistory(market_data)
         self._monotonic = monotonic
         self._signal_to_order = Stopwatch()
         self._refusals = Refusals(store=store, notifier=notifier, desk=desk)
@@ -160,12 +118,24 @@ class RiskGate:
         self._working = WorkingEntries(
             store=store, gateway=self._gateway, desk=desk, policy=execution, limits=limits
         )
+        self._judge = Judge(
+            store=store,
+            desk=desk,
+            limits=limits,
+            sectors=sectors,
+            history=history,
+            watch=self._watch,
+            costs=self._working.costs,
+            refusals=self._refusals,
+            forecast=forecast,
+            halt_switch=halt_switch,
+        )
         self._working.settle_all(now)
         self._scores = None
         if scored is not None:
             self._scores = ScoreReview(
                 store=store,
-                history=self._history,
+                history=history,
                 desk=desk,
                 symbols=scored,
                 sectors=sectors,
@@ -214,7 +184,7 @@ class RiskGate:
         """Whether the broker has accepted an entry on it now."""
         signal = seen.signal
         name = entry_decision_id(self._desk, signal)
-        facts = self._facts(name, now)
+        facts = self._judge.facts(name, now)
         if facts.decided is not None:
             # A refusal stands when its signal comes again, whatever has changed since.
             sent = self._store.order(client_order_id(self._desk, name, Role.ENTRY, 1))
@@ -222,14 +192,13 @@ class RiskGate:
                 self._working.settle(sent, now)
             return False
         account = self._account()
-        state = self._desk_state(seen, facts, account, now)
-        verdict = judge(signal, state, self._limits)
-        if state.session is not None:
+        found = self._judge.decide(seen, facts, account, now)
+        if found.state.session is not None:
             self._watch.check(
-                state.equity_usd, state.session, now, lambda: self._is_booked(account)
+                found.state.equity_usd, found.state.session, now, lambda: self._is_booked(account)
             )
         self._refusals.store_new()
-        decision = self._decision(name, seen, verdict, now)
+        decision = found.decision
         logger.info(
             "signal %s: %s",
             decision.verdict,
@@ -242,7 +211,7 @@ class RiskGate:
                 "verdict": decision.verdict,
             },
         )
-        entry = verdict.entry
+        entry = found.verdict.entry
         if entry is None:
             self._store.record_decision(decision)
             return False
@@ -262,69 +231,6 @@ class RiskGate:
         )
         return isinstance(outcome, Accepted)
 
-    def _follow_changes(self, day: date) -> None:
-        """Once a day: a company under a new symbol stays in its sector."""
-        if self._followed == day:
-            return
-        rows = self._store.decisions(kind=DecisionKind.ADJUST, limit=None)
-        for change in symbol_changes(row.decision for row in rows):
-            if change.old in self._sectors:
-                self._sectors[change.new] = self._sectors[change.old]
-        self._followed = day
-
-    def _facts(self, name: str, now: datetime) -> JudgingFacts:
-        session = session_at(now)
-        return self._store.judging_facts(
-            name,
-            now,
-            entries_since=now - _RATE_WINDOW,
-            equity_since=now if session is None else base_start(session),
-            trades=self._limits.winners_to_raise,
-        )
-
-    def _desk_state(
-        self, seen: SignalSeen, facts: JudgingFacts, account: BrokerAccount | None, now: datetime
-    ) -> DeskState:
-        symbol, session = seen.signal.symbol, session_at(now)
-        self._follow_changes(eastern_date(now))
-        positions, costs = facts.positions, self._working.costs(facts.open_orders)
-        entries = costs.by_symbol
-        base = _UNKNOWN
-        if session is not None:
-            base = self._watch.base(session, facts.lifted, facts.movements)
-        wanted = sorted({symbol, *entries, *(p.symbol for p in positions)})
-        returns = self._history.returns(wanted, now)
-        for name, problem in self._history.problems.items():
-            if name in returns:
-                self._refusals.add(eastern_date(now), name, problem, now, {})
-        own = returns[symbol]
-        return DeskState(
-            now=now,
-            session=session,
-            quote=seen.quote,
-            equity_usd=None if account is None else account.equity,
-            buying_power_usd=(
-                None if account is None else account.buying_power - costs.unreserved_usd
-            ),
-            loss_base_usd=base.loss_base_usd,
-            high_usd=base.high_usd,
-            positions=positions,
-            entries=entries,
-            recent_entries=[decision.at for decision in facts.entries],
-            halts=self._halts(facts.halts),
-            reconciled=reconciled_by(facts.run, facts.reconciled),
-            returns=returns,
-            sectors=self._sectors,
-            winners_in_a_row=winners_in_a_row(facts.trades),
-            forecast_vol_ann=self._forecast(symbol, now),
-            recent_vol_ann=own if isinstance(own, Unavailable) else recent_volatility(own.values()),
-        )
-
-    def _halts(self, in_force: Sequence[Halt]) -> list[str]:
-        reasons = [halt.reason for halt in in_force]
-        switched = self._halt_switch()
-        return reasons if switched is None else [*reasons, switched]
-
     def _account(self) -> BrokerAccount | None:
         try:
             account = self._broker.account()
@@ -337,42 +243,3 @@ class RiskGate:
         """Whether the ledger has all that moved the broker's cash: a withdrawal is no loss."""
         cash = self._store.cash()
         return account is None or cash is None or abs(account.cash - cash) < CASH_TOLERANCE_USD
-
-    def _decision(
-        self, name: str, seen: SignalSeen, verdict: RiskVerdict, now: datetime
-    ) -> Decision:
-        signal, entry = seen.signal, verdict.entry
-        figures: dict[str, Figure] = {
-            f"signal.{key}": known_figure(value) for key, value in signal.features.items()
-        }
-        figures |= {"signal.at": instant_text(signal.at), "signal.confidence": signal.confidence}
-        figures |= verdict_figures(verdict)
-        if seen.quote is not None:
-            figures |= {"bid": known_figure(seen.quote.bid), "ask": known_figure(seen.quote.ask)}
-        if entry is not None:
-            exit_by = session_end_for_hold(now, signal.hold_sessions) - LEAVE_BEFORE_CLOSE
-            figures |= {
-                "qty": entry.qty,
-                "limit_price": str(entry.limit_price),
-                "max_price": str(entry.max_price),
-                "stop_price": str(entry.stop_price),
-                "target_price": str(entry.target_price),
-                "exit_by": instant_text(exit_by),
-            }
-        failed = verdict.failed
-        if not failed:
-            decided = Verdict.TAKEN
-        elif failed[0].is_moot:
-            decided = Verdict.SKIPPED
-        else:
-            decided = Verdict.REFUSED
-        return Decision(
-            decision_id=name,
-            at=now,
-            kind=DecisionKind.ENTRY,
-            verdict=decided,
-            symbol=signal.symbol,
-            strategy=signal.strategy,
-            reason=", ".join(rule.rule for rule in failed) or "all rules passed",
-            figures=figures,
-        )

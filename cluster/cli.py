@@ -34,6 +34,7 @@ from cluster import (
     cli_report,
     cli_review,
     cli_sentiment,
+    cli_twin,
     cli_volatility,
     cli_walkforward,
     doctor,
@@ -68,6 +69,7 @@ cli_reconcile.register(app)
 cli_report.register(app)
 cli_review.register(app)
 cli_sentiment.register(app)
+cli_twin.register(app)
 cli_volatility.register(app)
 cli_walkforward.register(app)
 new_strategy.register(app)

@@ -182,7 +182,8 @@ def build_monitor(config: DeskConfig, symbol: str) -> PositionMonitor:
 
 def build_gate(config: DeskConfig) -> RiskGate:
     """The risk gate."""
-    from actors.risk_gate import RiskGate, no_switch
+    from actors.judging import no_switch
+    from actors.risk_gate import RiskGate
     from greenlight.adapters.halt_file import HaltFile
     from greenlight.adapters.sector_table import sector_table
     from jobs.forecasts import ExpectedVolatility
@@ -371,6 +372,7 @@ def build_nightly(config: DeskConfig) -> Nightly:
     """The nightly work, its fits as Ray tasks."""
     from actors.nightly import Nightly
     from cluster.fanout import fan_out
+    from cluster.twin_input import can_read_again, nightly_twin
     from greenlight.domain.volatility import VolatilityPolicy
     from jobs.volatility import Forecaster
 
@@ -383,7 +385,13 @@ def build_nightly(config: DeskConfig) -> Nightly:
         fan_out=fan_out,
     )
     threading.Thread(target=forecaster.warm_up, name="warm-up", daemon=True).start()
-    return Nightly(forecast=forecaster, notifier=build_notifier(config, store))
+    notifier, settings = build_notifier(config, store), settings_of(config)
+    twin = None
+    # In lockstep the replay would wait for it, and longer every night.
+    if config.control_url is None and can_read_again(settings, is_replay=config.is_replay):
+        history = None if config.is_replay else _market_data(config)
+        twin = nightly_twin(settings, store, history, notifier, fingerprint(settings))
+    return Nightly(forecast=forecaster, notifier=notifier, twin=twin)
 
 
 def build_market_data(config: DeskConfig) -> MarketDataHub:

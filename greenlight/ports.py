@@ -46,6 +46,7 @@ from greenlight.domain.sentiment import (
 )
 from greenlight.domain.trades import Trade
 from greenlight.domain.trials import Trial, WalkForward
+from greenlight.domain.twin import TwinOutcome
 
 
 class FencedError(RuntimeError):
@@ -683,6 +684,15 @@ class Store(Protocol):
 
     def latest_calibration(self, now: datetime) -> tuple[datetime, str, dict[str, object]] | None:
         """The newest calibration up to `now`: when, of which policy, and its report."""
+        ...
+
+    # -- twins
+    def record_twin(self, outcome: TwinOutcome) -> None:
+        """Keep what a session's twin came to; run again, it takes its own place."""
+        ...
+
+    def twins(self, start: date, end: date) -> list[TwinOutcome]:
+        """Outcomes of the sessions from `start` to `end`, both included, in their order."""
         ...
 
 

@@ -17,6 +17,7 @@ from greenlight.domain.evidence_rows import OutOfSample, UniverseReturn
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.trials import Trial, WalkForward
+from greenlight.domain.twin import TwinOutcome
 from greenlight.ports import (
     Coverage,
     EquityMark,
@@ -48,6 +49,7 @@ class FakeEvidence:
         self._universe: dict[date, UniverseReturn] = {}
         self._out_of_sample: dict[str, OutOfSample] = {}
         self._calibrations: dict[datetime, tuple[str, str]] = {}
+        self._twins: dict[tuple[date, str], TwinOutcome] = {}
         self._drills: dict[tuple[datetime, DrillKind], Drill] = {}
         self.quotes: list[Quote] = []
         self.ticks: list[Tick] = []
@@ -274,6 +276,18 @@ class FakeEvidence:
                 return None
             policy_hash, text = self._calibrations[at]
             return at, policy_hash, json.loads(text)
+
+    # -- twins
+
+    def record_twin(self, outcome: TwinOutcome) -> None:
+        """Keep what a session's twin came to; run again, it takes its own place."""
+        with self._turn():
+            self._twins[outcome.session, outcome.account_number] = outcome
+
+    def twins(self, start: date, end: date) -> list[TwinOutcome]:
+        """Outcomes of the sessions from `start` to `end`, in their order."""
+        with self._turn():
+            return [one for (day, _), one in sorted(self._twins.items()) if start <= day <= end]
 
     def _turn(self) -> threading.RLock:
         if not self.up:

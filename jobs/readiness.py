@@ -33,6 +33,7 @@ from greenlight.domain.readiness import (
 )
 from greenlight.ports import Run, Store
 from jobs.gate_policy import policy_in_force
+from jobs.twin import live_parity
 
 WINDOW: Final = timedelta(days=400)
 """Nothing older is looked at."""
@@ -170,7 +171,9 @@ class Evaluator:
             coverage=store.coverage(lately - _LEAD_IN, now + _AHEAD),
             trades=store.trades(start=start, limit=None),
             closed_positions=store.closed_positions(start),
-            backtest=latest_walkforward(store, run.fingerprint, now),
+            backtest=latest_walkforward(
+                store, run.fingerprint, now, live_parity(store, run, since, now)
+            ),
             evidence=Unavailable(_NO_EVIDENCE),
         )
         view = View.of(inputs, policy)
@@ -272,7 +275,7 @@ _NO_MARKS: Final = _Marks(
 
 
 def latest_walkforward(
-    store: Store, fingerprint: str, now: datetime
+    store: Store, fingerprint: str, now: datetime, has_live_parity: bool | Unavailable
 ) -> BacktestSummary | Unavailable:
     """The newest walk-forward up to `now`, of this fingerprint where there is one."""
     done = [row for row in store.walkforwards(limit=100) if row.at <= now]
@@ -292,7 +295,7 @@ def latest_walkforward(
         drawdown_frac=drawdown,
         pbo_frac=pbo,
         deflated_sharpe=deflated,
-        has_live_parity=Unavailable("live decisions were not yet compared with the backtest's"),
+        has_live_parity=has_live_parity,
     )
 
 

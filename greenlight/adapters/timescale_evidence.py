@@ -23,6 +23,7 @@ from greenlight.domain.evidence_rows import OutOfSample, UniverseReturn
 from greenlight.domain.forecasts import FailedForecast, VolatilityForecast, VolatilityScore
 from greenlight.domain.market import Bar, Quote, Tick
 from greenlight.domain.trials import Trial, WalkForward
+from greenlight.domain.twin import TwinOutcome
 from greenlight.ports import (
     Coverage,
     EquityMark,
@@ -269,6 +270,16 @@ class EvidenceTables:
         for at, policy_hash, report in self._read("latest_calibration", now=now):
             return rows.utc(at), policy_hash, report
         return None
+
+    # -- twins
+
+    def record_twin(self, outcome: TwinOutcome) -> None:
+        """Keep what a session's twin came to; run again, it takes its own place."""
+        self._write("upsert_twin", **rows.twin_values(outcome))
+
+    def twins(self, start: date, end: date) -> list[TwinOutcome]:
+        """Outcomes of the sessions from `start` to `end`, in their order."""
+        return [rows.twin_of(row) for row in self._read("twins", start=start, end=end)]
 
     # -- one statement
 

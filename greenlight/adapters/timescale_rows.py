@@ -40,6 +40,7 @@ from greenlight.domain.orders import (
 from greenlight.domain.positions import Position
 from greenlight.domain.trades import Trade
 from greenlight.domain.trials import Trial, WalkForward
+from greenlight.domain.twin import TwinOutcome, detail_json, differences_of, pnl_of
 from greenlight.ports import Coverage, EquityMark, Halt, Run, StrategyState
 
 Row = tuple[Any, ...]
@@ -529,6 +530,33 @@ def walkforward_of(row: Row) -> WalkForward:
     """A row of `walkforwards`."""
     return WalkForward(
         run_id=row[0], at=utc(row[1]), fingerprint=row[2], plan=row[3], figures=row[4]
+    )
+
+
+def twin_values(outcome: TwinOutcome) -> dict[str, Any]:
+    """Parameters of `upsert_twin`."""
+    return {
+        "session": outcome.session,
+        "account_number": outcome.account_number,
+        "at": outcome.at,
+        "fingerprint": outcome.fingerprint,
+        "decisions": outcome.decisions,
+        "unvalued": outcome.unvalued,
+        "detail": json_text(detail_json(outcome)),
+    }
+
+
+def twin_of(row: Row) -> TwinOutcome:
+    """A row of `twins`."""
+    return TwinOutcome(
+        session=row[0],
+        account_number=row[1],
+        at=utc(row[2]),
+        fingerprint=row[3],
+        decisions=row[4],
+        unvalued=row[5],
+        differences=differences_of(row[6]),
+        pnl=pnl_of(row[6]),
     )
 
 

@@ -24,6 +24,7 @@ NAMES = (
     "sweep",
     "walkforward",
     "sentiment_delay",
+    "parity",
 )
 
 

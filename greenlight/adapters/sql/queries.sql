@@ -476,6 +476,22 @@ VALUES (%(at)s, %(policy_hash)s, %(report)s) ON CONFLICT (at) DO NOTHING;
 SELECT at, policy_hash, report FROM calibrations
 WHERE at <= %(now)s ORDER BY at DESC LIMIT 1;
 
+-- twins -----------------------------------------------------------------------
+
+-- name: upsert_twin
+-- What a session's twin came to; run again, it takes its own place.
+INSERT INTO twins (session, account_number, at, fingerprint, decisions, unvalued, detail)
+VALUES (%(session)s, %(account_number)s, %(at)s, %(fingerprint)s, %(decisions)s, %(unvalued)s,
+        %(detail)s)
+ON CONFLICT (session, account_number) DO UPDATE
+SET at = excluded.at, fingerprint = excluded.fingerprint, decisions = excluded.decisions,
+    unvalued = excluded.unvalued, detail = excluded.detail;
+
+-- name: twins
+-- The outcomes of a window of sessions, both ends included.
+SELECT session, account_number, at, fingerprint, decisions, unvalued, detail
+FROM twins WHERE session BETWEEN %(start)s AND %(end)s ORDER BY session, account_number;
+
 -- drills ----------------------------------------------------------------------
 
 -- name: insert_drill

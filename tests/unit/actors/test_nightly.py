@@ -26,3 +26,24 @@ def test_close_session_when_the_work_breaks_then_told_and_not_raised() -> None:
     notifier = FakeNotifier()
     Nightly(forecast=away, notifier=notifier).close_session(CLOSE)
     assert notifier.alerts == ["no volatility forecasts tonight (no bars); the last ones stay"]
+
+
+def test_close_session_when_there_is_a_twin_then_it_runs_also_without_forecasts() -> None:
+    def away(_: datetime) -> None:
+        raise BrokerUnavailable("no bars")
+
+    compared: list[datetime] = []
+    notifier = FakeNotifier()
+    Nightly(forecast=away, notifier=notifier, twin=compared.append).close_session(CLOSE)
+    assert compared == [CLOSE]
+    assert len(notifier.alerts) == 1
+
+
+def test_close_session_when_the_twin_breaks_then_told_and_not_raised() -> None:
+    def away(_: datetime) -> None:
+        raise BrokerUnavailable("no bars")
+
+    notifier = FakeNotifier()
+    Nightly(forecast=lambda _: None, notifier=notifier, twin=away).close_session(CLOSE)
+    (told,) = notifier.alerts
+    assert "were not compared with their twins (no bars)" in told

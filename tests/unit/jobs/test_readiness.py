@@ -27,6 +27,7 @@ from jobs.readiness import (
 from tests.sample_desk import SampleDesk
 
 POLICY = ReadinessPolicy()
+UNCOMPARED = Unavailable("not compared")
 
 
 def lived(end: date, *, is_closed: bool = True) -> tuple[FakeStore, SampleDesk]:
@@ -225,7 +226,7 @@ def walk(day: int, fingerprint: str, **figures: float | None) -> WalkForward:
 
 def test_walkforward_when_several_are_stored_then_the_newest_of_the_desk_s_own() -> None:
     store, now = FakeStore(), datetime(2013, 10, 20, tzinfo=UTC)
-    assert isinstance(latest_walkforward(store, "own", now), Unavailable)
+    assert isinstance(latest_walkforward(store, "own", now, UNCOMPARED), Unavailable)
     for done in (
         walk(1, "own"),
         walk(9, "own", sharpe_ann=1.7),
@@ -233,12 +234,12 @@ def test_walkforward_when_several_are_stored_then_the_newest_of_the_desk_s_own()
         walk(25, "own"),
     ):
         store.record_walkforward(done)
-    found = latest_walkforward(store, "own", now)
+    found = latest_walkforward(store, "own", now, UNCOMPARED)
     assert isinstance(found, BacktestSummary)
     assert (found.at.day, found.sharpe_ann, found.deflated_sharpe) == (9, 1.7, 0.97)
     assert isinstance(found.has_live_parity, Unavailable)
     # Of none of its own the newest stands, and the criterion says that it is of another.
-    other = latest_walkforward(store, "third", now)
+    other = latest_walkforward(store, "third", now, UNCOMPARED)
     assert isinstance(other, BacktestSummary)
     assert other.fingerprint == "other"
 
@@ -246,6 +247,6 @@ def test_walkforward_when_several_are_stored_then_the_newest_of_the_desk_s_own()
 def test_walkforward_when_a_figure_has_no_value_then_unavailable_with_its_name() -> None:
     store = FakeStore()
     store.record_walkforward(walk(1, "own", pbo_frac=None))
-    found = latest_walkforward(store, "own", datetime(2013, 10, 20, tzinfo=UTC))
+    found = latest_walkforward(store, "own", datetime(2013, 10, 20, tzinfo=UTC), UNCOMPARED)
     assert isinstance(found, Unavailable)
     assert "pbo_frac" in found.reason
