@@ -32,7 +32,7 @@ TRUNCATE runs, epochs, decisions, orders, fills, positions, trades, dividends, c
          halts, strategy_states, ticks, bars, equity, heartbeats, coverage, readiness, forecasts,
          volatility_scores, trials, drills, outbox, headlines, opinions, readings,
          sentiment_state, walkforwards, walkforward_parts,
-         universe_returns, out_of_sample, calibrations
+         universe_returns, out_of_sample, calibrations, twins
 RESTART IDENTITY;
 UPDATE chain_head SET seq = 0, row_hash = repeat('0', 64)
 """
