@@ -95,7 +95,8 @@ def maximise(
     -----
     The likelihood often has a second hill, at low persistence or at an alpha
     close to 0. A grid of starts shows whether one can be there; only then is it
-    climbed too. GARCH climbs it from where its top was before.
+    climbed too. GARCH climbs it from where its top was before, and gives up a
+    climb that will not come up to the first; GJR does neither.
     """
     k = 4 + is_gjr + is_t
     scale, smooth = series_scale(returns_pct)
@@ -183,7 +184,8 @@ def _highest_gjr(
     low: FloatArray,
     high: FloatArray,
 ) -> tuple[FloatArray, float, bool, int]:
-    # Cold or warm, each kind of persistence is climbed from its best start.
+    # Cold or warm, each kind of persistence is climbed from its best start, and to
+    # its top: of 800 windows seven lost theirs where a climb was given up early.
     tops = np.full((HILLS, low.size), np.nan)
     heights = grid_heights(returns_pct, scale, is_t, _LANES, _SKEW)
     top = int(np.argmax(heights))
@@ -204,7 +206,7 @@ def _highest_gjr(
         elif (lane == top and not is_warm) or (i > 1 and heights[lane] < heights[top] - _FAR):
             continue
         other, reached, is_done, more = climb(
-            at, is_t, returns_pct, scale, smooth, low, high, _NO_FENCE, value, best
+            at, is_t, returns_pct, scale, smooth, low, high, _NO_FENCE, -np.inf, at
         )
         passes += more
         if reached > value:
