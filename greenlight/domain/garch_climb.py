@@ -40,13 +40,13 @@ _SAME_DISTANCE = 1.0  # in standard errors, squared
 @njit(cache=True)
 def shock_weight(theta: FloatArray, is_t: bool) -> float:
     """What a squared shock adds to the next variance on average, as a fraction."""
-    return theta[2] + 0.5 * theta[3] if theta.size - is_t == 5 else theta[2]
+    return float(theta[2] + 0.5 * theta[3] if theta.size - is_t == 5 else theta[2])
 
 
 @njit(cache=True)
 def persistence(theta: FloatArray, is_t: bool) -> float:
     """How much of a variance above its level is left a day later, as a fraction."""
-    return shock_weight(theta, is_t) + theta[theta.size - 1 - is_t]
+    return float(shock_weight(theta, is_t) + theta[theta.size - 1 - is_t])
 
 
 @njit(cache=True)
