@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -127,16 +128,16 @@ def daily_returns_pct(
             return Unavailable(f"gap in the daily bars before {eastern_date(later.start)}")
     if now - bars[-1].end > _MAX_GAP:
         return Unavailable(f"newest daily bar is of {eastern_date(bars[-1].start)}")
-    days = [eastern_date(bar.start) for bar in bars]
     for split in splits:
-        before = sum(day < split.ex_date for day in days)
+        before = bisect_left(bars, split.ex_date, key=lambda bar: eastern_date(bar.start))
         if split.ex_date <= eastern_date(now):
             closes[:before] /= split.ratio
     growth = closes[1:] / closes[:-1]
     for i in np.flatnonzero(np.abs(np.log(growth)) > 0.3):
         ratio = max(growth[i], 1.0 / growth[i])
         if min(abs(ratio / whole - 1.0) for whole in _SPLIT_RATIOS) < _SPLIT_NEARNESS:
-            return Unavailable(f"jump like an unadjusted split on {days[i + 1]}")
+            day = eastern_date(bars[int(i) + 1].start)
+            return Unavailable(f"jump like an unadjusted split on {day}")
     returns_pct = 100.0 * (growth - 1.0)
     if np.count_nonzero(np.diff(returns_pct)) < returns_pct.size // 2:
         return Unavailable("price hardly moves: half of the returns repeat the one before")
