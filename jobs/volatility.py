@@ -36,7 +36,6 @@ from greenlight.domain.volatility import (
     VolatilityPolicy,
     daily_returns_pct,
     fit_garch,
-    fit_with_arch,
     forecast,
     is_fit_due,
     scores,
@@ -48,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 _R = TypeVar("_R")
 _TASK_S: Final = 0.25
-_SYMBOL_S: Final = {Model.GARCH: 0.001, Model.GJR: 0.05}
+_SYMBOL_S: Final = {Model.GARCH: 0.001, Model.GJR: 0.002}
 """About how long both distributions of a model take for one symbol."""
 
 
@@ -172,9 +171,8 @@ class Forecaster:
         """Load and compile what fits need, which takes seconds that no night should wait."""
         returns_pct = np.random.default_rng(0).normal(size=self._policy.min_returns)
         for distribution in Distribution:
-            fit_garch(returns_pct, distribution)
-        if Model.GJR in self._policy.models:
-            fit_with_arch(returns_pct, Model.GJR, Distribution.NORMAL)
+            for model in self._policy.models:
+                fit_garch(returns_pct, distribution, model=model)
 
     def __call__(self, now: datetime) -> NightlyForecasts:
         """Score and forecast after a session's close (aware UTC); see `run_nightly`."""

@@ -1,9 +1,9 @@
-"""GARCH(1,1) with a constant mean: its likelihood and gradient, compiled.
+"""GARCH(1,1) and GJR with a constant mean: their likelihood and gradient, compiled.
 
 Before it stand percent returns; after it `garch_fit`, which climbs the
 likelihood. Likelihood, first variance and variance bounds are those of the arch
 package, so that fits compare with its own. Arrays are float64; parameters come
-in arch's order: mu, omega, alpha, beta and, for Student-t, nu.
+in arch's order: mu, omega, alpha, gamma of GJR alone, beta, nu of Student-t alone.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _BACKCAST_DAYS = 75
 _BLOCK = 16  # variances multiplied before a logarithm is taken of their product
 _GRID_BLOCK = 24
 _LANES = 8
+_ROWS = np.array([0, 1, 2, 3, 4, 5])
+_ROWS_GARCH = np.array([0, 1, 2, 4, 5])
 _LN_2PI = math.log(2.0 * math.pi)
 _LN_PI = math.log(math.pi)
 
@@ -97,17 +99,21 @@ def _digamma(x: float) -> float:
 @njit(cache=True, fastmath={"contract"})
 def log_likelihood(
     theta: FloatArray,
+    is_t: bool,
     returns_pct: FloatArray,
     scale: FloatArray,
     smooth: FloatArray,
     gradient: FloatArray,
 ) -> float:
-    """Log-likelihood and its gradient in one pass; Student-t where `theta` has five values.
+    """Log-likelihood and its gradient in one pass, of GARCH or, with a gamma, GJR.
 
     Parameters
     ----------
-    theta : float64[4] or float64[5]
-        mu (percent), omega (percent squared), alpha, beta, nu.
+    theta : float64[4], float64[5] or float64[6]
+        mu (percent), omega (percent squared), alpha, gamma (GJR alone), beta, nu
+        (Student-t alone).
+    is_t : bool
+        Student-t shocks, else Normal ones.
     returns_pct : float64[n]
         Daily returns in percent.
     scale, smooth
@@ -117,19 +123,22 @@ def log_likelihood(
 
     Notes
     -----
-    ``e = r - mu; s2' = omega + alpha e^2 + beta s2`` (Bollerslev 1986), with the
-    Student-t scaled to unit variance (Bollerslev 1987). The derivatives follow
-    the same recursion (Fiorentini, Calzolari and Panattoni 1996).
+    ``e = r - mu; s2' = omega + (alpha + gamma [e < 0]) e^2 + beta s2`` (Bollerslev
+    1986; gamma: Glosten, Jagannathan and Runkle 1993), with the Student-t scaled
+    to unit variance (Bollerslev 1987). The derivatives follow the same recursion
+    (Fiorentini, Calzolari and Panattoni 1996).
     """
     n = returns_pct.size
-    mu, omega, alpha, beta = theta[0], theta[1], theta[2], theta[3]
-    is_t = theta.size == 5
-    nu = theta[4] if is_t else 0.0
+    is_gjr = theta.size - is_t == 5
+    mu, omega, alpha = theta[0], theta[1], theta[2]
+    gamma = theta[3] if is_gjr else 0.0
+    beta = theta[3 + is_gjr]
+    nu = theta[theta.size - 1] if is_t else 0.0
     spare = nu - 2.0
     backcast, ceiling, floor = scale[BACKCAST], scale[CEILING], scale[FLOOR_MAX]
-    s2 = omega + (alpha + beta) * backcast
-    d_mu, d_omega, d_alpha, d_beta = 0.0, 1.0, backcast, backcast
-    g_mu, g_omega, g_alpha, g_beta, g_nu = 0.0, 0.0, 0.0, 0.0, 0.0
+    s2 = omega + (alpha + 0.5 * gamma + beta) * backcast
+    d_mu, d_omega, d_alpha, d_gamma, d_beta = 0.0, 1.0, backcast, 0.5 * backcast, backcast
+    g_mu, g_omega, g_alpha, g_gamma, g_beta, g_nu = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     product, product_t, logs, logs_t, sum_z = 1.0, 1.0, 0.0, 0.0, 0.0
     for t in range(n):
         if not floor <= s2 <= ceiling:
@@ -140,6 +149,7 @@ def log_likelihood(
                 d_alpha * slope,
                 d_beta * slope,
             )
+            d_gamma *= slope
         e = returns_pct[t] - mu
         e2 = e * e
         product *= s2
@@ -168,13 +178,23 @@ def log_likelihood(
         g_omega += w * d_omega
         g_alpha += w * d_alpha
         g_beta += w * d_beta
-        d_mu = beta * d_mu - 2.0 * alpha * e
+        push = alpha
+        if is_gjr:
+            g_gamma += w * d_gamma
+            d_gamma = beta * d_gamma
+            if e < 0.0:
+                push = alpha + gamma
+                d_gamma += e2
+        d_mu = beta * d_mu - 2.0 * push * e
         d_omega = beta * d_omega + 1.0
         d_alpha = beta * d_alpha + e2
         d_beta = beta * d_beta + s2
-        s2 = beta * s2 + (omega + alpha * e2)
+        s2 = beta * s2 + (omega + push * e2)
     logs += math.log(product)
-    gradient[0], gradient[1], gradient[2], gradient[3] = g_mu, g_omega, g_alpha, g_beta
+    gradient[0], gradient[1], gradient[2] = g_mu, g_omega, g_alpha
+    if is_gjr:
+        gradient[3] = g_gamma
+    gradient[3 + is_gjr] = g_beta
     if not is_t:
         return -0.5 * (n * _LN_2PI + logs + sum_z)
     logs_t += math.log(product_t)
@@ -183,16 +203,18 @@ def log_likelihood(
     constant = math.lgamma(half) - math.lgamma(0.5 * nu) - 0.5 * (_LN_PI + math.log(spare))
     g_nu = n * 0.5 * (_digamma(half) - _digamma(0.5 * nu) - 1.0 / spare)
     g_nu += -0.5 * tails + half * sum_z / spare
-    gradient[4] = g_nu
+    gradient[theta.size - 1] = g_nu
     return n * constant - 0.5 * logs - half * tails
 
 
 @njit(cache=True, fastmath={"contract"})
-def grid_heights(returns_pct: FloatArray, scale: FloatArray, is_t: bool, lanes: int) -> FloatArray:
+def grid_heights(
+    returns_pct: FloatArray, scale: FloatArray, is_t: bool, lanes: int, skew: float
+) -> FloatArray:
     """Log-likelihoods, less a constant, of the first so many starts, in one pass.
 
     Mean and variance are the sample's. The bounds on a variance are left out:
-    a start only has to be near.
+    a start only has to be near. `skew` is gamma over 2 alpha + gamma, 0 of GARCH.
     """
     mean, unit = scale[MEAN], 1.0 / scale[VARIANCE]
     # One array with rows of _LANES: alpha, beta, omega, variance, two products,
@@ -210,18 +232,19 @@ def grid_heights(returns_pct: FloatArray, scale: FloatArray, is_t: bool, lanes: 
     for block in range(0, n, _GRID_BLOCK):
         for t in range(block, min(block + _GRID_BLOCK, n)):
             e2 = (returns_pct[t] - mean) ** 2 * unit
+            push = e2 * (1.0 + skew if returns_pct[t] < mean else 1.0 - skew)
             if is_t:
                 for i in range(lanes):
                     s2 = w[3 * _LANES + i]
                     w[4 * _LANES + i] *= s2
                     w[5 * _LANES + i] *= s2 + e2 * by_spare
-                    w[3 * _LANES + i] = w[2 * _LANES + i] + w[i] * e2 + w[_LANES + i] * s2
+                    w[3 * _LANES + i] = w[2 * _LANES + i] + w[i] * push + w[_LANES + i] * s2
             else:
                 for i in range(lanes):
                     s2 = w[3 * _LANES + i]
                     w[4 * _LANES + i] *= s2
                     w[6 * _LANES + i] += e2 / s2
-                    w[3 * _LANES + i] = w[2 * _LANES + i] + w[i] * e2 + w[_LANES + i] * s2
+                    w[3 * _LANES + i] = w[2 * _LANES + i] + w[i] * push + w[_LANES + i] * s2
         for i in range(lanes):
             w[6 * _LANES + i] += weight * math.log(w[4 * _LANES + i])
             w[4 * _LANES + i] = 1.0
@@ -232,17 +255,21 @@ def grid_heights(returns_pct: FloatArray, scale: FloatArray, is_t: bool, lanes: 
 
 
 @njit(cache=True, fastmath={"contract"})
-def information(theta: FloatArray, returns_pct: FloatArray, scale: FloatArray) -> FloatArray:
+def information(
+    theta: FloatArray, is_t: bool, returns_pct: FloatArray, scale: FloatArray
+) -> FloatArray:
     """Expected information, the curvature that a climb starts from.
 
     Student-t: that of location, scale and nu (Lange, Little and Taylor 1989),
     with the scale s^2 = sigma^2 (nu - 2) / nu.
     """
-    k = theta.size
-    mu, omega, alpha, beta = theta[0], theta[1], theta[2], theta[3]
+    is_gjr = theta.size - is_t == 5
+    mu, omega, alpha = theta[0], theta[1], theta[2]
+    gamma = theta[3] if is_gjr else 0.0
+    beta = theta[3 + is_gjr]
     by_mean, by_variance, by_both, by_nu = 1.0, 0.5, 0.0, 0.0
-    if k == 5:
-        nu = theta[4]
+    if is_t:
+        nu = theta[theta.size - 1]
         kappa = 2.0 / (nu * (nu - 2.0))
         by_mean = (nu + 1.0) * nu / ((nu + 3.0) * (nu - 2.0))
         by_variance = 0.5 * nu / (nu + 3.0)
@@ -254,10 +281,11 @@ def information(theta: FloatArray, returns_pct: FloatArray, scale: FloatArray) -
         own = 0.125 * trigammas / h - 0.5 * (nu + 5.0) / (nu * (nu + 1.0) * (nu + 3.0))
         by_nu = own + kappa * (2.0 * cross + kappa * by_variance)
     backcast, floor = scale[BACKCAST], scale[FLOOR_MAX]
-    s2 = omega + (alpha + beta) * backcast
-    d_mu, d_omega, d_alpha, d_beta = 0.0, 1.0, backcast, backcast
+    s2 = omega + (alpha + 0.5 * gamma + beta) * backcast
+    d_mu, d_omega, d_alpha, d_gamma, d_beta = 0.0, 1.0, backcast, 0.5 * backcast, backcast
     m00, m01, m02, m03, m11, m12, m13, m22, m23, m33 = (0.0,) * 10
     f0, f1, f2, f3, inverses = (0.0,) * 5
+    c0, c1, c2, c3, own_gamma, f4 = (0.0,) * 6
     for t in range(returns_pct.size):
         s2 = max(s2, floor)
         e = returns_pct[t] - mu
@@ -279,26 +307,45 @@ def information(theta: FloatArray, returns_pct: FloatArray, scale: FloatArray) -
         m22 += q2 * q2
         m23 += q2 * q3
         m33 += q3 * q3
-        d_mu = beta * d_mu - 2.0 * alpha * e
+        push = alpha
+        if is_gjr:
+            q4 = w * d_gamma
+            c0 += q0 * q4
+            c1 += q1 * q4
+            c2 += q2 * q4
+            c3 += q3 * q4
+            own_gamma += q4 * q4
+            f4 += q4
+            d_gamma = beta * d_gamma
+            if e < 0.0:
+                push = alpha + gamma
+                d_gamma += e2
+        d_mu = beta * d_mu - 2.0 * push * e
         d_omega = beta * d_omega + 1.0
         d_alpha = beta * d_alpha + e2
         d_beta = beta * d_beta + s2
-        s2 = beta * s2 + (omega + alpha * e2)
+        s2 = beta * s2 + (omega + push * e2)
     full = np.array(
         [
-            [m00, m01, m02, m03, f0],
-            [m01, m11, m12, m13, f1],
-            [m02, m12, m22, m23, f2],
-            [m03, m13, m23, m33, f3],
-            [f0, f1, f2, f3, 0.0],
+            [m00, m01, m02, c0, m03, f0],
+            [m01, m11, m12, c1, m13, f1],
+            [m02, m12, m22, c2, m23, f2],
+            [c0, c1, c2, own_gamma, c3, f4],
+            [m03, m13, m23, c3, m33, f3],
+            [f0, f1, f2, f4, f3, 0.0],
         ]
     )
-    full[:4, :4] *= by_variance
-    full[:4, 4] *= by_both
-    full[4, :4] *= by_both
+    full[:5, :5] *= by_variance
+    full[:5, 5] *= by_both
+    full[5, :5] *= by_both
     full[0, 0] += by_mean * inverses
-    full[4, 4] = by_nu * returns_pct.size
-    return np.ascontiguousarray(full[:k, :k])
+    full[5, 5] = by_nu * returns_pct.size
+    rows = _ROWS if is_gjr else _ROWS_GARCH
+    matrix = np.empty((theta.size, theta.size))
+    for i in range(theta.size):
+        for j in range(theta.size):
+            matrix[i, j] = full[rows[i], rows[j]]
+    return matrix
 
 
 @njit(cache=True)

@@ -2,14 +2,14 @@
 
 Before it stand daily bars; after it the store, the scorer and the nightly score.
 Decided here: when a history is fit to be used, which fits are degenerate, and
-the choice among GARCH(1,1) and GJR with Normal and Student-t by BIC. GARCH is
-fitted by `garch_fit`, GJR by the arch package.
+the choice among GARCH(1,1) and GJR with Normal and Student-t by BIC.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -30,7 +30,8 @@ from greenlight.domain.forecasts import (
     qlike,
 )
 from greenlight.domain.garch import next_variance, series_scale
-from greenlight.domain.garch_fit import HILLS, NU_MAX, NU_MIN, OMEGA_MIN_FRAC, maximise
+from greenlight.domain.garch_climb import NU_MAX, NU_MIN, OMEGA_MIN_FRAC
+from greenlight.domain.garch_fit import HILLS, maximise
 from greenlight.domain.indicators import FloatArray
 from greenlight.domain.market import Bar, Split, Unavailable, eastern_date
 
@@ -127,16 +128,16 @@ def daily_returns_pct(
             return Unavailable(f"gap in the daily bars before {eastern_date(later.start)}")
     if now - bars[-1].end > _MAX_GAP:
         return Unavailable(f"newest daily bar is of {eastern_date(bars[-1].start)}")
-    days = [eastern_date(bar.start) for bar in bars]
     for split in splits:
-        before = sum(day < split.ex_date for day in days)
+        before = bisect_left(bars, split.ex_date, key=lambda bar: eastern_date(bar.start))
         if split.ex_date <= eastern_date(now):
             closes[:before] /= split.ratio
     growth = closes[1:] / closes[:-1]
     for i in np.flatnonzero(np.abs(np.log(growth)) > 0.3):
         ratio = max(growth[i], 1.0 / growth[i])
         if min(abs(ratio / whole - 1.0) for whole in _SPLIT_RATIOS) < _SPLIT_NEARNESS:
-            return Unavailable(f"jump like an unadjusted split on {days[i + 1]}")
+            day = eastern_date(bars[int(i) + 1].start)
+            return Unavailable(f"jump like an unadjusted split on {day}")
     returns_pct = 100.0 * (growth - 1.0)
     if np.count_nonzero(np.diff(returns_pct)) < returns_pct.size // 2:
         return Unavailable("price hardly moves: half of the returns repeat the one before")
@@ -144,9 +145,13 @@ def daily_returns_pct(
 
 
 def fit_garch(
-    returns_pct: FloatArray, distribution: Distribution, near: FloatArray | None = None
+    returns_pct: FloatArray,
+    distribution: Distribution,
+    near: FloatArray | None = None,
+    *,
+    model: Model = Model.GARCH,
 ) -> Fit:
-    """Fit a GARCH(1,1) with a constant mean by maximum likelihood, compiled.
+    """Fit a GARCH(1,1) or GJR with a constant mean by maximum likelihood, compiled.
 
     Parameters
     ----------
@@ -155,7 +160,10 @@ def fit_garch(
     distribution : Distribution
         Of the shocks.
     near : FloatArray | None
-        `Fit.tops` of an earlier fit of the same distribution to a series near by.
+        `Fit.tops` of an earlier fit of the same model and distribution to a series
+        near by.
+    model : Model
+        Recursion of the variance.
 
     Raises
     ------
@@ -166,12 +174,15 @@ def fit_garch(
         raise ValueError("returns must be finite and not all equal")
     is_t = distribution is Distribution.STUDENT_T
     tops, log_likelihood, is_converged, _, variance = maximise(
-        np.ascontiguousarray(returns_pct, dtype=np.float64), _NONE if near is None else near, is_t
+        np.ascontiguousarray(returns_pct, dtype=np.float64),
+        _NONE if near is None else near,
+        model is Model.GJR,
+        is_t,
     )
     if not 0.0 < variance < math.inf:
         raise ValueError("returns must be finite and not all equal")
     return _judged(
-        model=Model.GARCH,
+        model=model,
         distribution=distribution,
         params=tuple(tops[0].tolist()),
         tops=tops,
@@ -197,7 +208,7 @@ def fit_with_arch(returns_pct: FloatArray, model: Model, distribution: Distribut
     ValueError
         A return is not finite, or they are all equal.
     """
-    # Imported here because it loads pandas and scipy, which a fit of GARCH does not need.
+    # Imported here because it loads pandas and scipy, which a compiled fit does not need.
     from arch import arch_model
 
     if not 0.0 < np.var(returns_pct) < math.inf:
@@ -392,16 +403,11 @@ def _best_fit(
     fits = []
     for distribution in Distribution:
         for model in policy.models:
-            if model is Model.GARCH:
-                is_same = (
-                    previous is not None
-                    and previous.model is model
-                    and previous.distribution is distribution
-                )
-                near = tops_of(previous.params) if previous is not None and is_same else None
-                fits.append(fit_garch(returns_pct, distribution, near))
-            else:
-                fits.append(fit_with_arch(returns_pct, model, distribution))
+            near = None
+            if previous is not None:
+                is_same = previous.model is model and previous.distribution is distribution
+                near = tops_of(previous.params) if is_same else None
+            fits.append(fit_garch(returns_pct, distribution, near, model=model))
     usable = [fit for fit in fits if fit.is_usable]
     if not usable:
         reason = "; ".join(f"{f.model} {f.distribution}: {', '.join(f.flags)}" for f in fits)

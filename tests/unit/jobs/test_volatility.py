@@ -128,8 +128,8 @@ def test_forecast_chunk_when_one_breaks_then_only_that_one_fails() -> None:
     assert isinstance(made[1], VolatilityForecast)
 
 
-def test_symbols_a_task_when_models_are_dear_then_few() -> None:
-    assert symbols_a_task(VolatilityPolicy()) == 5
+def test_symbols_a_task_when_models_are_dear_then_fewer() -> None:
+    assert symbols_a_task(VolatilityPolicy()) == 83
     assert symbols_a_task(POLICY) == 250
 
 
@@ -163,7 +163,7 @@ def test_forecaster_when_symbols_make_more_than_one_task_then_fanned_out() -> No
             tasks.append([history.symbol for history in chunk[0]])
             yield function(*chunk)
 
-    symbols = ["A", "B", "C", "D", "E", "F"]
+    symbols = [f"S{i}" for i in range(130)]
     policy = VolatilityPolicy(window=250, models=(Model.GJR,))
     made = Forecaster(
         store=FakeStore(),
@@ -172,7 +172,7 @@ def test_forecaster_when_symbols_make_more_than_one_task_then_fanned_out() -> No
         policy=policy,
         fan_out=fan_out,
     )(CLOSE)
-    assert tasks == [["A", "B", "C", "D", "E"], ["F"]]
+    assert tasks == [symbols[:125], symbols[125:]]
     assert [row.symbol for row in made.made] == symbols
 
 

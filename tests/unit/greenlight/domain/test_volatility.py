@@ -70,17 +70,22 @@ def test_forecast_when_history_is_good_then_model_of_the_lowest_bic() -> None:
 
 
 @pytest.mark.parametrize("distribution", list(Distribution))
-def test_fit_garch_when_forecast_then_the_variances_of_arch(distribution: Distribution) -> None:
+@pytest.mark.parametrize("model", list(Model))
+def test_fit_garch_when_forecast_then_the_variances_of_arch(
+    model: Model, distribution: Distribution
+) -> None:
     returns = returns_pct("nasdaq")[-1000:]
-    fit = fit_garch(returns, distribution)
-    twin = arch_model(returns, dist=str(distribution), rescale=False).fix(fit.params)
+    fit = fit_garch(returns, distribution, model=model)
+    o = int(model is Model.GJR)
+    twin = arch_model(returns, o=o, dist=str(distribution), rescale=False).fix(fit.params)
     theirs = twin.forecast(horizon=5).variance.to_numpy()[-1]
     assert variances_pct2(fit, returns) == pytest.approx(theirs, rel=1e-9)
     assert fit.bic == pytest.approx(float(twin.bic), rel=1e-12)
 
 
-def test_forecast_when_the_last_one_is_near_then_the_same_answer() -> None:
-    policy = VolatilityPolicy(models=(Model.GARCH,))
+@pytest.mark.parametrize("model", list(Model))
+def test_forecast_when_the_last_one_is_near_then_the_same_answer(model: Model) -> None:
+    policy = VolatilityPolicy(models=(model,))
     cold = made(BARS, policy=policy)
     before = made(BARS[:-1], policy=policy, now=BARS[-2].end)
     assert isinstance(cold, VolatilityForecast)
@@ -146,21 +151,25 @@ def test_forecast_when_history_is_anything_then_a_forecast_or_a_reason(
         assert answer.reason
 
 
-def test_fit_when_degenerate_then_flagged_where_arch_reports_success() -> None:
+@pytest.mark.parametrize("model", list(Model))
+def test_fit_when_degenerate_then_flagged_where_arch_reports_success(model: Model) -> None:
     rng = np.random.default_rng(11)
     flat = rng.normal(size=600)
-    fit = fit_garch(flat, Distribution.NORMAL)
-    success = fit_with_arch(flat, Model.GARCH, Distribution.NORMAL)
+    fit = fit_garch(flat, Distribution.NORMAL, model=model)
+    success = fit_with_arch(flat, model, Distribution.NORMAL)
     assert success.is_converged
     assert {FitFlag.NO_ARCH, FitFlag.INTEGRATED} & set(fit.flags + success.flags)
     heavy = rng.standard_t(1.5, size=600)
-    assert FitFlag.NU_AT_LEAST in fit_garch(heavy, Distribution.STUDENT_T).flags
+    assert FitFlag.NU_AT_LEAST in fit_garch(heavy, Distribution.STUDENT_T, model=model).flags
 
 
-@pytest.mark.parametrize("bad", [np.full(300, 1.0), np.array([1.0, math.nan] * 200), np.zeros(0)])
-def test_fit_when_returns_are_no_series_then_raises(bad: np.ndarray) -> None:
+@pytest.mark.parametrize("model", list(Model))
+@pytest.mark.parametrize(
+    "bad", [np.full(300, 1.0), np.array([1.0, math.nan] * 200), np.ones(1), np.zeros(0)]
+)
+def test_fit_when_returns_are_no_series_then_raises(bad: np.ndarray, model: Model) -> None:
     with pytest.raises(ValueError, match="finite and not all equal"):
-        fit_garch(bad, Distribution.NORMAL)
+        fit_garch(bad, Distribution.NORMAL, model=model)
 
 
 def test_simple_forecasts_when_compared_then_by_hand() -> None:
