@@ -41,7 +41,7 @@ from greenlight.domain.volatility import Fit, ewma_pct2, fit_garch, rolling_pct2
 
 NAME = "garch"
 FULL_GOAL, WINDOW_GOAL, WARM_GOAL, CORES_GOAL, SLACK = 25.0, 100.0, 1.5, 1.6, 1e-6
-GJR_GOAL = 40.0
+GJR_GOAL = 25.0
 WHEEL = "skfolio-1.12.2-py3-none-any.whl"
 SHA256 = "2d324c62a4188dc0b62a713f8d5cea177e208a5b45987e3d3f204dd56d3a669b"
 TABLE = "skfolio/datasets/data/sp500_dataset.csv.gz"
