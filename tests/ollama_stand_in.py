@@ -63,6 +63,7 @@ class StandIn:
 
     def __init__(self, *, load_s: float = 0.0, port: int | None = None) -> None:
         self.load_s = load_s
+        self.takes_s = 0.001
         self.port = free_port() if port is None else port
         self.host = f"http://127.0.0.1:{self.port}"
         self.faults: deque[str] = deque()
@@ -162,7 +163,7 @@ class StandIn:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(self.takes_s)
             if fault in CONTENT_FAULTS:
                 return JSONResponse(_reply(CONTENT_FAULTS[fault]))
             if fault == "length":

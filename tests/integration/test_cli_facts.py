@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from cluster import cli_facts, cli_halts, cli_volatility, services
+from cluster import cli_facts, cli_halts, cli_readiness, cli_volatility, services
 from cluster.desk_file import DeskFile
 from cluster.processes import StartError
 from greenlight.adapters.timescale import TimescaleStore, migrate
@@ -29,6 +29,7 @@ APP = typer.Typer()
 cli_facts.register(APP)
 cli_halts.register(APP)
 cli_volatility.register(APP)
+cli_readiness.register(APP)
 
 
 @pytest.fixture(scope="module")

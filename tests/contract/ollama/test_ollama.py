@@ -151,6 +151,7 @@ def test_rate_when_several_are_asked_then_side_by_side(
     stand_in: StandIn, scripted: OllamaModel
 ) -> None:
     scripted.warm_up()
+    stand_in.takes_s = 0.1
     assert all(isinstance(r, Rating) for r in scripted.rate([GOOD] * 4))
     assert stand_in.most_at_once > 1
 
