@@ -124,7 +124,8 @@ def walkforward(
         walk = assemble(ground, parts)
         at = datetime.now(UTC)
         _remember(asked, store, walk.tests, code, at, kind="walkforward")
-        figures = walk_figures(ground, walk, store.trials(limit=None))
+        trials = store.trials(limit=None)
+        figures = walk_figures(ground, walk, trials)
         told = {
             "strategies": list(settings.strategies),
             "symbols": list(ground.board.market.symbols),
@@ -143,11 +144,12 @@ def walkforward(
         # Imported here because it loads the broker's client.
         from cluster.wiring import fingerprint
 
+        own = fingerprint(settings)
         store.record_walkforward(
             WalkForward(
                 run_id=run_id,
                 at=at,
-                fingerprint=fingerprint(settings),
+                fingerprint=own,
                 plan=told,
                 figures=known(figures),
             )
@@ -156,8 +158,8 @@ def walkforward(
             OutOfSample(
                 run_id=run_id,
                 at=at,
-                fingerprint=fingerprint(settings),
-                trials=len(store.trials(limit=None)),
+                fingerprint=own,
+                trials=len(trials),
                 days=judged_days(ground, walk),
             )
         )

@@ -8,7 +8,6 @@ the choice among GARCH(1,1) and GJR with Normal and Student-t by BIC.
 from __future__ import annotations
 
 import math
-import warnings
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -198,42 +197,6 @@ def tops_of(params: Sequence[float]) -> FloatArray:
     tops = np.full((HILLS, len(params)), np.nan)
     tops[0] = params
     return tops
-
-
-def fit_with_arch(returns_pct: FloatArray, model: Model, distribution: Distribution) -> Fit:
-    """Fit any of the models by the arch package, from its own starting values.
-
-    Raises
-    ------
-    ValueError
-        A return is not finite, or they are all equal.
-    """
-    # Imported here because it loads pandas and scipy, which a compiled fit does not need.
-    from arch import arch_model
-
-    if not 0.0 < np.var(returns_pct) < math.inf:
-        raise ValueError("returns must be finite and not all equal")
-    arch = arch_model(
-        returns_pct,
-        vol="GARCH",
-        p=1,
-        o=1 if model is Model.GJR else 0,
-        q=1,
-        dist="t" if distribution is Distribution.STUDENT_T else "normal",
-        rescale=False,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = arch.fit(disp="off", show_warning=False)
-    return _judged(
-        model=model,
-        distribution=distribution,
-        params=tuple(float(value) for value in found.params),
-        log_likelihood=float(found.loglikelihood),
-        is_converged=int(found.convergence_flag) == 0,
-        variance_pct2=float(np.var(returns_pct)),
-        n_obs=returns_pct.size,
-    )
 
 
 def variances_pct2(fit: Fit | VolatilityForecast, returns_pct: FloatArray) -> tuple[float, ...]:
